@@ -1,0 +1,158 @@
+"""The report of an evaluation: what it writes, in one process and in two."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from ignite.engine import Engine
+from monai.bundle import ConfigParser
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.engines import SupervisedEvaluator
+from monai.transforms import AsDiscreted
+
+from tools.errors import InputError
+from tools.metrics import SegmentationReport
+from tools.metrics.report import case_name
+from tools.metrics.tables import read_csv
+
+AFFINE = torch.diag(torch.tensor([-0.5, 0.5, 5.0, 1.0], dtype=torch.float64))  # voxels of 1.25 mm3
+
+
+def volume(*voxels: tuple[int, int, int], value: float = 1) -> MetaTensor:
+    x = torch.zeros(1, 4, 4, 2)
+    for i, j, k in voxels:
+        x[0, i, j, k] = value
+    return MetaTensor(x, affine=AFFINE)
+
+
+A, B, C = (0, 0, 0), (1, 1, 1), (3, 3, 1)
+# case, ivh, truth, prediction and what they give
+CASES = [
+    ("half", True, volume(A, B), volume(A, C)),  # tp 1 fp 1 fn 1
+    ("same", False, volume(A, B, C), volume(A, B, C)),
+    ("alarm", False, volume(), volume(A)),
+    ("quiet", False, volume(), volume()),
+    ("missed", True, volume(B), volume()),
+]
+
+
+def run(report: SegmentationReport, items: list[dict], batch_size: int = 1) -> Engine:
+    """Evaluate with MONAI's own evaluator and a network that returns its input."""
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(items), batch_size=batch_size),
+        network=torch.nn.Identity(),
+        postprocessing=AsDiscreted(keys="pred", threshold=0.5),
+        val_handlers=[report],
+    )
+    evaluator.run()
+    return evaluator
+
+
+def items(cases: list = CASES) -> list[dict]:
+    return [{"case": c, "ivh": i, "label": t, "image": p} for c, i, t, p in cases]
+
+
+def test_writes_hand_computed_table(tmp_path: Path) -> None:
+    engine = run(SegmentationReport(tmp_path), items())
+    rows = {row["case"]: row for row in read_csv(tmp_path / "per_case.csv")}
+    assert list(rows) == sorted(c for c, *_ in CASES)
+    assert rows["half"]["dice"] == 0.5
+    assert rows["half"]["iou"] == 1 / 3
+    assert (rows["half"]["precision"], rows["half"]["recall"], rows["half"]["hit"]) == (0.5, 0.5, 1)
+    assert rows["half"]["volume_ml"] == pytest.approx(2 * 1.25 / 1000, abs=1e-15)
+    assert rows["same"]["pred_volume_ml"] == pytest.approx(3 * 1.25 / 1000, abs=1e-15)
+    assert (rows["alarm"]["dice"], rows["alarm"]["hit"], rows["alarm"]["false_alarm"]) == (0, None, 1)
+    assert (rows["quiet"]["dice"], rows["quiet"]["hit"], rows["quiet"]["false_alarm"]) == (1, None, 0)
+    assert (rows["missed"]["dice"], rows["missed"]["hit"], rows["missed"]["ivh"]) == (0, 0, 1)
+
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["all"]["mean"]["dice"] == pytest.approx((0.5 + 1 + 0 + 1 + 0) / 5)
+    assert summary["all"]["sd"]["dice"] == pytest.approx(0.5)
+    assert summary["all"]["pooled"]["dice"] == pytest.approx(
+        2 * 4 / (2 * 4 + 2 + 2)
+    )  # tp 1+3, fp 1+1, fn 1+1
+    assert summary["all"]["location"]["accuracy"] == pytest.approx(2 / 3)
+    assert summary["all"]["location"]["specificity"] == 0.5
+    assert (summary["ivh"]["n"], summary["no_ivh"]["n"]) == (2, 3)
+    assert summary["ivh"]["mean"]["dice"] == 0.25
+    assert summary["no_ivh"]["mean"]["dice"] == pytest.approx(2 / 3)
+    assert engine.state.metrics["dice_pooled"] == summary["all"]["pooled"]["dice"]
+    page = (tmp_path / "summary.md").read_text()
+    assert "with IVH" in page
+    assert "nan" not in page.lower()
+
+
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_batch_split_changes_nothing(tmp_path: Path, batch_size: int) -> None:
+    run(SegmentationReport(tmp_path / "one"), items())
+    run(SegmentationReport(tmp_path / "many"), items(), batch_size)
+    for name in ("per_case.csv", "summary.json", "summary.md"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
+
+
+def test_one_hot_equals_discrete_and_classes_have_columns(tmp_path: Path) -> None:
+    truth = volume(A) + 2 * volume(B)
+    pred = volume(A, B, value=2)
+    one_hot = [torch.cat([x == c for c in range(4)]).float() for x in (pred, truth)]
+    discrete, hot = (SegmentationReport(tmp_path / n, classes={"1": "edh", 2: "iph", 3: "ivh"}) for n in "ab")
+    discrete.add({"case": "x", "pred": pred, "label": truth})
+    hot.add({"case": "x", "pred": one_hot[0], "label": one_hot[1]})
+    (row,), (row_hot,) = discrete.finish(), hot.finish()
+    assert row == row_hot
+    assert row["dice"] == 1
+    assert row["dice_edh"] == 0
+    assert row["dice_iph"] == pytest.approx(2 / 3)
+    assert row["dice_ivh"] == 1  # absent from both sides
+    assert row["ivh"] is None
+
+
+def test_usable_from_a_bundle_config_and_case_from_the_file_name(tmp_path: Path) -> None:
+    config = {"report": {"_target_": "tools.metrics.SegmentationReport", "output_dir": str(tmp_path)}}
+    report = ConfigParser(config).get_parsed_content("report")
+    label = volume(A)
+    label.meta["filename_or_obj"] = "/data/labels/case_007.nii.gz"
+    run(report, [{"label": label, "image": volume(A)}])
+    assert [row["case"] for row in read_csv(tmp_path / "per_case.csv")] == ["case_007"]
+    assert case_name("a/b.c.nii") == "b.c"
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"case": "p", "pred": volume(A) * 0.3, "label": volume(A)}, "case p: .*fractions"),
+        ({"case": "q", "pred": volume(A)[:, :2], "label": volume(A)}, "case q: .*same shape"),
+        ({"case": "r", "pred": torch.ones(1, 2, 2, 2), "label": torch.ones(1, 2, 2, 2)}, "case r: .*affine"),
+        ({"case": "s", "label": volume(A)}, "'pred'"),
+        ({"pred": torch.ones(1, 2, 2, 2), "label": torch.ones(1, 2, 2, 2)}, "case name"),
+    ],
+)
+def test_bad_input_is_named(tmp_path: Path, item: dict, message: str) -> None:
+    report = SegmentationReport(tmp_path)
+
+    def score() -> None:
+        report.add(item)
+        report.finish()
+
+    with pytest.raises(InputError, match=message):
+        score()
+
+
+def evaluate_rank(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    report = SegmentationReport(Path(folder) / "two")
+    run(report, items(CASES[rank::2]))  # 3 cases on one rank, 2 on the other
+    assert len(report.rows) == len(CASES)
+    dist.destroy_process_group()
+
+
+def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
+    run(SegmentationReport(tmp_path / "one"), items())
+    mp.spawn(evaluate_rank, args=(str(tmp_path),), nprocs=2)
+    for name in ("per_case.csv", "summary.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

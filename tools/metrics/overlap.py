@@ -1,0 +1,69 @@
+"""Dice, IoU, precision and recall, per image and pooled over the set.
+
+The two are often confused. Per image: the score of every image, then the mean over images; small bleeds
+weigh as much as large ones. Pooled: the voxels of all images are counted together, then scored once; only
+for pooled values Dice = 2 IoU / (1 + IoU) must hold.
+
+Empty sides, one rule for all four scores: 0/0 is 1 when truth and prediction are both empty, otherwise 0.
+So an empty truth with any prediction scores 0 in everything, and no score is ever NaN.
+
+MONAI's `compute_dice` and `compute_iou` give the same values (`ignore_empty=False`), but look at every image
+from the host, one after the other; here a batch is counted at once and stays on its device.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from tools.metrics.masks import check_pair
+
+OVERLAP_NAMES = ("dice", "iou", "precision", "recall")
+
+
+def overlap_counts(pred: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """True positives, false positives, false negatives.
+
+    Args:
+        pred, truth: masks in shape (batch, channel, spatial...), any dtype; what is not zero is foreground.
+
+    Returns:
+        int64 tensor in shape (batch, channel, 3), on the device of the masks. Exact for volumes of any size.
+    """
+    check_pair(pred, truth)
+    p, t = pred.flatten(2) != 0, truth.flatten(2) != 0
+    tp, n_pred, n_truth = (p & t).sum(-1), p.sum(-1), t.sum(-1)
+    return torch.stack([tp, n_pred - tp, n_truth - tp], dim=-1)
+
+
+def overlap_scores(counts: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Dice, IoU, precision and recall from counts.
+
+    Args:
+        counts: in shape (..., 3): true positives, false positives, false negatives.
+
+    Returns:
+        for each of `OVERLAP_NAMES` a float64 tensor in shape (...), between 0 and 1, never NaN (see the
+        module).
+    """
+    tp, fp, fn = counts.to(torch.float64).unbind(-1)
+    both_empty = (tp + fp + fn) == 0
+
+    def ratio(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
+        return torch.where(both_empty, 1.0, numerator / denominator.clamp(min=1))
+
+    return {
+        "dice": ratio(2 * tp, 2 * tp + fp + fn),
+        "iou": ratio(tp, tp + fp + fn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+    }
+
+
+def compute_overlap(pred: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Scores of every image and channel, float64 in shape (batch, channel); arguments as `overlap_counts`."""
+    return overlap_scores(overlap_counts(pred, truth))
+
+
+def compute_pooled_overlap(counts: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Scores of the whole set, float64 in shape (channel,), from counts in shape (images, channel, 3)."""
+    return overlap_scores(counts.sum(dim=0))
