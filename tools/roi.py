@@ -1,0 +1,187 @@
+"""Regions of a head CT that training patches are drawn from, as boolean masks on any device.
+
+Abramova 2021 (section 2.2.1) draws half of the patches on the lesion and restricts the other half to regions
+in which a network errs: the brain, a band around the lesion's border, the brain's centre, hyperdense voxels
+that are no lesion. The paper states no width, side or threshold; the defaults below are ours and are all in
+mm and HU.
+
+Every mask has the spatial shape (X, Y, Z) of its volume, dtype bool. `spacing` is the voxel size in mm per
+axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool3d
+
+from tools.errors import InputError
+
+BORDER_MM = 5.0
+"""Width of the border band. Less than half the width of a patch (14 mm for 32 voxels of 0.45 mm), so that
+every border patch shows lesion, and wider than annotators disagree (1-2 mm)."""
+
+CENTRE_MM = 60.0
+"""Side of the centre cube: holds the third and most of both lateral ventricles of an adult."""
+
+BLOOD_HU = (50.0, 100.0)
+"""Acute blood. Grey matter lies at 35-42 HU, calcium and bone above 100 HU."""
+
+RIM_MM = 4.0
+"""Depth of the brain's rim that the hyperdense region leaves out: partial volume of bone, sinuses, dura."""
+
+THIN_MM = 4.0
+"""In-plane width under which a hyperdense structure counts as thin (falx and tentorium are 2-4 mm wide)."""
+
+MIN_ML = 0.1
+"""Smallest hyperdense structure that is kept, as the volume of dense tissue near it."""
+
+
+def voxel_spacing(affine: Tensor) -> tuple[float, float, float]:
+    """Voxel size in mm along each axis of a volume with the 4x4 `affine`."""
+    x, y, z = torch.linalg.norm(torch.as_tensor(affine, dtype=torch.float64)[:3, :3], dim=0).tolist()
+    return x, y, z
+
+
+def in_voxels(mm: float, spacing: Sequence[float]) -> tuple[int, int, int]:
+    """Voxels per axis that reach at least `mm`, no fewer than one: a band in thick slices is never empty."""
+    x, y, z = (max(1, math.ceil(mm / step - 1e-6)) for step in spacing)
+    return x, y, z
+
+
+def dilate(mask: Tensor, radius: Sequence[int]) -> Tensor:
+    """Dilation of a mask (X, Y, Z) by a box that reaches `radius` voxels to either side, per axis.
+
+    The box is separable, and along an axis its reach triples with every pass, so a radius of 11 takes 3
+    passes.
+    """
+    for axis, wanted in enumerate(radius):
+        reach, size = 0, mask.shape[axis]
+        while reach < wanted:
+            shift = min(2 * reach + 1, wanted - reach)
+            grown = mask.clone()
+            if shift < size:
+                grown.narrow(axis, shift, size - shift).logical_or_(mask.narrow(axis, 0, size - shift))
+                grown.narrow(axis, 0, size - shift).logical_or_(mask.narrow(axis, shift, size - shift))
+            mask, reach = grown, reach + shift
+    return mask
+
+
+def erode(mask: Tensor, radius: Sequence[int]) -> Tensor:
+    """Erosion by the same box as `dilate`. What lies outside the volume does not erode it."""
+    return ~dilate(~mask, radius)
+
+
+def bounding_box(mask: Tensor, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:
+    """Smallest box around a mask (X, Y, Z), widened by `margin` within the volume; None for an empty mask."""
+    box = []
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        present = torch.nonzero(mask.any(dim=others[1]).any(dim=others[0])).flatten()
+        if present.numel() == 0:
+            return None
+        first, last = int(present[0]), int(present[-1])
+        box.append(slice(max(0, first - margin[axis]), min(mask.shape[axis], last + 1 + margin[axis])))
+    return box[0], box[1], box[2]
+
+
+def border_band(lesion: Tensor, spacing: Sequence[float], width_mm: float = BORDER_MM) -> Tensor:
+    """Voxels outside the lesion that lie in a cube of half-side `width_mm` around a voxel of its border.
+
+    Args:
+        lesion: mask (X, Y, Z), bool.
+        spacing: voxel size in mm.
+        width_mm: reach of the band, rounded up to whole voxels, at least one on every axis.
+    """
+    band = torch.zeros_like(lesion)
+    radius = in_voxels(width_mm, spacing)
+    box = bounding_box(lesion, radius)
+    if box is not None:
+        # A voxel outside is as near to the lesion as to the lesion's border: dilating either gives the same
+        band.band[box] = dilate(lesion[box], radius) & ~lesion[box]
+    return band
+
+
+def centre_cube(brain: Tensor, spacing: Sequence[float], side_mm: float = CENTRE_MM) -> Tensor:
+    """Cube of side `side_mm` around the brain's centre, the middle of its first and last slice on every axis.
+
+    Args:
+        brain: mask (X, Y, Z), bool.
+        spacing: voxel size in mm.
+        side_mm: side of the cube. It is cut at the volume's faces; intersect it with the brain where wanted.
+    """
+    cube = torch.zeros_like(brain)
+    box = bounding_box(brain)
+    if box is not None:
+        sides = []
+        for span, step in zip(box, spacing, strict=True):
+            middle, half = (span.start + span.stop - 1) / 2, side_mm / step / 2
+            sides.append(slice(max(0, math.ceil(middle - half)), math.floor(middle + half) + 1))
+        cube[tuple(sides)] = True
+    return cube
+
+
+def hyperdense_region(
+    hu: Tensor,
+    brain: Tensor,
+    spacing: Sequence[float],
+    lesion: Tensor | None = None,
+    blood: tuple[float, float] = BLOOD_HU,
+    rim_mm: float = RIM_MM,
+    thin_mm: float = THIN_MM,
+    min_ml: float = MIN_ML,
+) -> Tensor:
+    """Blood-like voxels of the brain, without the lesion and thin structures: intraventricular blood.
+
+    The image is averaged to about 1 mm in plane, thresholded, freed of the lesion and of the brain's rim,
+    opened in plane by a square of `thin_mm` (falx, tentorium and vessels vanish), and grown back inside the
+    threshold by the same square. What is left must have `min_ml` of its kind within the surrounding 10 mm.
+
+    Args:
+        hu: volume (X, Y, Z) in HU, or in any unit in which `blood` is given.
+        brain: mask (X, Y, Z), bool.
+        spacing: voxel size in mm.
+        lesion: mask (X, Y, Z), bool, of what is annotated as lesion.
+        blood: lowest and highest value of blood.
+        rim_mm: depth of the rim that is left out.
+        thin_mm: width under which a structure is thin.
+        min_ml: least volume in mL of hyperdense tissue in a cube of 20 mm around a voxel.
+    """
+    region = torch.zeros_like(brain)
+    box = bounding_box(brain)
+    if box is None:
+        return region
+    image, inside = hu[box], erode(brain, in_voxels(rim_mm, spacing))[box]
+    if lesion is not None:
+        inside = inside & ~lesion[box]
+
+    factor = [max(1, round(1.0 / step)) for step in spacing[:2]] + [1]
+    coarse = tuple(step * by for step, by in zip(spacing, factor, strict=True))
+    smooth = avg_pool3d(image[None, None].float(), factor, ceil_mode=True, count_include_pad=False)[0, 0]
+    free = (
+        avg_pool3d(inside[None, None].float(), factor, ceil_mode=True, count_include_pad=False)[0, 0] >= 0.5
+    )
+    dense = (smooth >= blood[0]) & (smooth <= blood[1]) & free
+
+    square = [max(1, round(thin_mm / step / 2)) for step in coarse[:2]] + [0]
+    kept = dense & dilate(dilate(erode(dense, square), square), square)
+    reach = in_voxels(10.0, coarse)
+    window = [2 * r + 1 for r in reach]
+    share = avg_pool3d(kept[None, None].float(), window, stride=1, padding=reach)[0, 0]
+    volume_ml = share * math.prod(window) * math.prod(coarse) / 1000.0
+    kept &= volume_ml >= min_ml
+
+    for axis, by in enumerate(factor):
+        kept = kept.repeat_interleave(by, dim=axis).narrow(axis, 0, image.shape[axis])
+    region[box] = kept & inside
+    return region
+
+
+def as_mask(volume: Tensor, case: str, key: str) -> Tensor:
+    """Boolean (X, Y, Z) of a volume (1, X, Y, Z); raises InputError for any other shape."""
+    if volume.ndim != 4 or volume.shape[0] != 1:
+        raise InputError(f"{case}: '{key}' should have the shape (1, X, Y, Z), got {tuple(volume.shape)}")
+    return torch.as_tensor(volume)[0] > 0

@@ -1,0 +1,170 @@
+"""The regions of one case, a dictionary as MONAI's transforms pass it on."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from torch import Tensor
+
+from tools import roi
+from tools.errors import InputError
+from tools.mix import REGIONS, RoiMix
+
+
+@dataclass(frozen=True)
+class RoiSettings:
+    """How the regions of a case are found.
+
+    Args:
+        border_mm: reach of the border band.
+        centre_mm: side of the centre cube.
+        brain_key: mask of the brain. A case without it takes every voxel of the first channel that is not
+            background.
+        hyperdense_key: mask of the hyperdense region, as `HyperdenseRegiond` leaves it.
+        hu_key: volume in HU, from which the hyperdense region is found in cases without `hyperdense_key`.
+        blood: lowest and highest value of blood in units of the image's first channel, for cases with
+            neither.
+        spacing: voxel size in mm of plain tensors; MetaTensors know their own.
+    """
+
+    border_mm: float = roi.BORDER_MM
+    centre_mm: float = roi.CENTRE_MM
+    brain_key: str = "brain"
+    hyperdense_key: str = "hyperdense"
+    hu_key: str = "hu"
+    blood: tuple[float, float] | None = None
+    spacing: Sequence[float] = (1.0, 1.0, 1.0)
+
+    @classmethod
+    def of(cls, settings: RoiSettings | Mapping[str, Any] | None) -> RoiSettings:
+        """The settings themselves, or from a mapping, as a configuration file has it."""
+        if isinstance(settings, RoiSettings):
+            return settings
+        unknown = sorted(set(settings or {}) - set(cls.__dataclass_fields__))
+        if unknown:
+            known = ", ".join(cls.__dataclass_fields__)
+            raise InputError(f"RoiSettings: settings should be among {known}, got {', '.join(unknown)}")
+        return cls(**(settings or {}))
+
+
+def plain(volume: Any) -> Tensor:
+    """The bare tensor of a MetaTensor, tensor or array."""
+    return volume.as_tensor() if isinstance(volume, MetaTensor) else torch.as_tensor(volume)
+
+
+def case_name(item: Mapping[str, Any], index: int, image_key: str = "image") -> str:
+    """File of a case where its image knows it, else its number."""
+    meta = getattr(item.get(image_key), "meta", None) or {}
+    return str(meta.get("filename_or_obj") or f"case {index}")
+
+
+def case_spacing(volume: Any, settings: RoiSettings) -> Sequence[float]:
+    """Voxel size in mm of a volume."""
+    return roi.voxel_spacing(volume.affine) if isinstance(volume, MetaTensor) else settings.spacing
+
+
+def case_masks(
+    item: Mapping[str, Any],
+    name: str,
+    mix: RoiMix,
+    settings: RoiSettings,
+    background: float,
+    image_key: str = "image",
+    label_key: str = "label",
+) -> list[Tensor]:
+    """Masks (X, Y, Z) of a case in the order of `REGIONS`; those that `mix` has no use for are empty.
+
+    All but the lesion exclude the lesion; border, centre and hyperdense region lie within the brain.
+
+    Raises:
+        InputError: a key is missing or shapes differ; the hyperdense region is wanted and cannot be found.
+    """
+    for key in (image_key, label_key):
+        if key not in item:
+            raise InputError(f"{name}: expected the key '{key}', found {', '.join(map(str, item))}")
+    image = plain(item[image_key])
+    lesion = roi.as_mask(plain(item[label_key]), name, label_key)
+    if image.ndim != 4 or image.shape[1:] != lesion.shape:
+        raise InputError(f"{name}: '{image_key}' should be (C, {lesion.shape}), got {tuple(image.shape)}")
+    spacing = case_spacing(item[image_key], settings)
+    outside = ~lesion
+    if settings.brain_key in item:
+        brain = roi.as_mask(plain(item[settings.brain_key]), name, settings.brain_key)
+    else:
+        brain = image[0] != background
+    masks = {"lesion": lesion, "image": outside, "brain": brain & outside}
+    if mix.needs("border"):
+        masks["border"] = roi.border_band(lesion, spacing, settings.border_mm) & brain
+    if mix.needs("centre"):
+        masks["centre"] = roi.centre_cube(brain, spacing, settings.centre_mm) & masks["brain"]
+    if mix.needs("ivh"):
+        masks["ivh"] = _hyperdense(item, name, settings, image, brain, lesion, spacing) & outside
+    return [masks.get(region, torch.zeros_like(lesion)) for region in REGIONS]
+
+
+def _hyperdense(
+    item: Mapping[str, Any],
+    name: str,
+    settings: RoiSettings,
+    image: Tensor,
+    brain: Tensor,
+    lesion: Tensor,
+    spacing: Sequence[float],
+) -> Tensor:
+    if settings.hyperdense_key in item:
+        return roi.as_mask(plain(item[settings.hyperdense_key]), name, settings.hyperdense_key)
+    if settings.hu_key in item:
+        return roi.hyperdense_region(plain(item[settings.hu_key])[0], brain, spacing, lesion)
+    if settings.blood is not None:
+        return roi.hyperdense_region(image[0], brain, spacing, lesion, blood=settings.blood)
+    raise InputError(
+        f"{name}: the share 'ivh' expects the key '{settings.hyperdense_key}' (HyperdenseRegiond) or "
+        f"'{settings.hu_key}' (HU), or `blood` in the image's units, found {', '.join(map(str, item))}"
+    )
+
+
+class HyperdenseRegiond(MapTransform):
+    """Find the hyperdense region while the image is still in HU, so that it is cached with the preprocessing.
+
+    Args:
+        keys: image in HU, (1, X, Y, Z).
+        brain_key: mask of the brain, (1, X, Y, Z).
+        label_key: mask of the lesion; a case without it (inference) is searched whole.
+        region_key: where the mask goes, (1, X, Y, Z) uint8, a MetaTensor if the image is one.
+        options: arguments of `roi.hyperdense_region`.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        brain_key: str = "brain",
+        label_key: str = "label",
+        region_key: str = "hyperdense",
+        **options: Any,
+    ) -> None:
+        super().__init__(keys)
+        self.brain_key, self.label_key, self.region_key = brain_key, label_key, region_key
+        self.options = options
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        image = item[self.first_key(item)]
+        name = case_name(item, 0, str(self.keys[0]))
+        brain = roi.as_mask(plain(item[self.brain_key]), name, self.brain_key)
+        lesion = (
+            roi.as_mask(plain(item[self.label_key]), name, self.label_key) if self.label_key in item else None
+        )
+        spacing = case_spacing(image, RoiSettings())
+        region = roi.hyperdense_region(plain(image)[0], brain, spacing, lesion, **self.options)[None].to(
+            torch.uint8
+        )
+        item[self.region_key] = (
+            MetaTensor(region, affine=image.affine) if isinstance(image, MetaTensor) else region
+        )
+        return item
