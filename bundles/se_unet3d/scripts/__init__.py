@@ -1,0 +1,1 @@
+"""What only this bundle needs: the network and the steps around it."""

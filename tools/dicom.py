@@ -1,0 +1,143 @@
+"""A folder of DICOM files -> one NIfTI file: choose the series, check its files, convert with dcm2niix."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dcm2niix
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from tools.errors import InputError
+
+__all__ = ["Series", "convert_series", "list_series", "select_series"]
+
+# dcm2niix writes several volumes where it corrects something; the later the name, the more was corrected.
+CORRECTED_SUFFIXES = ("", "_Eq", "_Tilt", "_Tilt_Eq")
+
+
+@dataclass
+class Series:
+    """One DICOM series: its identity as the scanner wrote it, and its files."""
+
+    uid: str
+    number: str
+    description: str
+    modality: str
+    files: list[Path] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        text = self.description or "no description"
+        return f"number {self.number} ({text}, {self.modality}, {len(self.files)} files, UID {self.uid})"
+
+
+def list_series(folder: str | Path) -> list[Series]:
+    """All image series in `folder` and its subfolders, in the order of their series numbers.
+
+    Files that are not DICOM, and DICOM files without an image, are passed over.
+
+    Raises:
+        InputError: there is no DICOM image in the folder.
+    """
+    found: dict[str, Series] = {}
+    for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+        except (InvalidDicomError, OSError, EOFError):
+            continue
+        if "Rows" not in header or "SeriesInstanceUID" not in header:
+            continue
+        uid = str(header.SeriesInstanceUID)
+        number, description = str(header.get("SeriesNumber", "?")), str(header.get("SeriesDescription", ""))
+        series = found.setdefault(uid, Series(uid, number, description, str(header.get("Modality", "?"))))
+        series.files.append(file)
+    if not found:
+        raise InputError(f"{folder}: expected DICOM images, found none")
+    return sorted(found.values(), key=lambda series: (series.number.zfill(8), series.uid))
+
+
+def select_series(folder: str | Path, series: str | int | None = None) -> Series:
+    """The CT series of `folder`; `series` (its number or UID) chooses where there are several.
+
+    Raises:
+        InputError: no such series, several series and no choice, or a modality other than CT.
+    """
+    available = list_series(folder)
+    chosen = [s for s in available if series is None or str(series) in (s.uid, s.number)]
+    listing = "; ".join(str(s) for s in available)
+    if not chosen:
+        raise InputError(f"{folder}: expected a series with number or UID {series}, found: {listing}")
+    if len(chosen) > 1:
+        raise InputError(
+            f"{folder}: expected one DICOM series, found {len(chosen)}: {listing}; "
+            "choose one by its number or UID with the option `series`"
+        )
+    if chosen[0].modality != "CT":
+        raise InputError(f"{folder}: expected modality CT, found {chosen[0].modality}")
+    return chosen[0]
+
+
+def _check_pixels(file: Path) -> None:
+    """Raise InputError if an uncompressed DICOM file holds fewer pixels than its header promises."""
+    try:
+        image = pydicom.dcmread(file)
+        stored = len(image.PixelData)
+    except Exception as error:
+        raise InputError(f"{file}: expected a complete DICOM image, found {error}") from error
+    if image.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    expected = image.Rows * image.Columns * image.get("SamplesPerPixel", 1) * image.BitsAllocated // 8
+    if stored < expected:
+        raise InputError(
+            f"{file}: expected {expected} bytes of pixels, found {stored}: the file is truncated"
+        )
+
+
+@contextmanager
+def convert_series(folder: str | Path, series: str | int | None = None) -> Iterator[Path]:
+    """Convert one CT series with dcm2niix, with gantry tilt and uneven slice distances corrected.
+
+    Yields:
+        path of an uncompressed NIfTI file in a temporary folder, which is removed on leaving the context.
+
+    Raises:
+        InputError: see `select_series`; also for truncated files and series that dcm2niix cannot convert.
+    """
+    chosen = select_series(folder, series)
+    for file in chosen.files:
+        _check_pixels(file)
+    with tempfile.TemporaryDirectory(prefix="hemorrhage_ct_") as temporary:
+        source, target = Path(temporary, "dicom"), Path(temporary, "nifti")
+        source.mkdir()
+        target.mkdir()
+        for index, file in enumerate(chosen.files):
+            (source / f"{index:05d}.dcm").symlink_to(file.resolve())
+        command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "volume", "-o", str(target), str(source)]
+        run = subprocess.run(command, capture_output=True, text=True)
+        volumes = {file.stem: file for file in target.glob("*.nii")}
+        corrected = [file for file in volumes.values() if _correction(file) is not None]
+        if not corrected:
+            last = (run.stdout + run.stderr).strip().splitlines()[-1:] or ["no message"]
+            raise InputError(f"{folder}: expected a CT volume, but dcm2niix converted none: {last[0]}")
+        originals = [file for file in corrected if _correction(file) == 0]
+        if len(originals) > 1:
+            raise InputError(
+                f"{folder}: expected one volume in series {chosen.number}, found {len(originals)} "
+                "(slices of different size, position or orientation)"
+            )
+        yield max(corrected, key=lambda file: _correction(file) or 0)
+
+
+def _correction(file: Path) -> int | None:
+    """How much dcm2niix corrected in this file, from its name; None for files that are no main volume."""
+    name = file.stem.removeprefix("volume")
+    if name.endswith("_1") and "Eq" in name:  # dcm2niix numbers the files it resampled
+        name = name.removesuffix("_1")
+    if name in CORRECTED_SUFFIXES:
+        return CORRECTED_SUFFIXES.index(name)
+    return 0 if not any(word in name for word in ("_Eq", "_Tilt", "ROI")) else None

@@ -1,0 +1,61 @@
+"""Mixed precision and memory format in one place, for training and inference, on CPU and GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+__all__ = ["autocast_dtype", "with_precision"]
+
+
+def autocast_dtype(device: torch.device | str, amp: bool | str = "auto") -> torch.dtype | None:
+    """The reduced precision to compute in on `device`.
+
+    Args:
+        device: device of the network.
+        amp: True for bfloat16, False for float32, "auto" for bfloat16 where the hardware has it: on CUDA
+            from Ampere on, on CPUs with AVX512-BF16 or AMX.
+
+    Returns:
+        torch.bfloat16, or None for float32.
+    """
+    if amp == "auto":
+        if torch.device(device).type == "cuda":
+            amp = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            amp = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if amp else None
+
+
+def with_precision(network: nn.Module, device: torch.device | str, amp: bool | str = "auto") -> nn.Module:
+    """Move a network to `device`, channels last, and let its forward pass run in reduced precision.
+
+    Weights stay float32 and outputs are returned as float32, so that losses, optimisers, checkpoints and
+    trainers need not know. bfloat16 has float32's range: no gradient scaler is needed.
+
+    Args:
+        network: convolutional network for (B, C, H, W) or (B, C, H, W, D) input; changed in place.
+        device: where it runs.
+        amp: see `autocast_dtype`.
+    """
+    is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
+    layout = torch.channels_last_3d if is_3d else torch.channels_last
+    network = network.to(device, memory_format=layout)
+    dtype = autocast_dtype(device, amp)
+    network.forward = _wrapped(network.forward, torch.device(device).type, dtype, layout)
+    return network
+
+
+def _wrapped(
+    forward: Callable, device_type: str, dtype: torch.dtype | None, layout: torch.memory_format
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous(memory_format=layout)
+        if dtype is None:
+            return forward(x.float())
+        with torch.autocast(device_type, dtype):
+            return forward(x).float()
+
+    return run
