@@ -72,16 +72,16 @@ def test_writes_hand_computed_table(tmp_path: Path) -> None:
     assert (rows["missed"]["dice"], rows["missed"]["hit"], rows["missed"]["ivh"]) == (0, 0, 1)
 
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["all"]["mean"]["dice"] == pytest.approx((0.5 + 1 + 0 + 1 + 0) / 5)
-    assert summary["all"]["sd"]["dice"] == pytest.approx(0.5)
+    assert summary["all"]["columns"]["dice"]["mean"] == pytest.approx((0.5 + 1 + 0 + 1 + 0) / 5)
+    assert summary["all"]["columns"]["dice"]["sd"] == pytest.approx(0.5)
     assert summary["all"]["pooled"]["dice"] == pytest.approx(
         2 * 4 / (2 * 4 + 2 + 2)
     )  # tp 1+3, fp 1+1, fn 1+1
     assert summary["all"]["location"]["accuracy"] == pytest.approx(2 / 3)
     assert summary["all"]["location"]["specificity"] == 0.5
     assert (summary["ivh"]["n"], summary["no_ivh"]["n"]) == (2, 3)
-    assert summary["ivh"]["mean"]["dice"] == 0.25
-    assert summary["no_ivh"]["mean"]["dice"] == pytest.approx(2 / 3)
+    assert summary["ivh"]["columns"]["dice"]["mean"] == 0.25
+    assert summary["no_ivh"]["columns"]["dice"]["mean"] == pytest.approx(2 / 3)
     assert engine.state.metrics["dice_pooled"] == summary["all"]["pooled"]["dice"]
     page = (tmp_path / "summary.md").read_text()
     assert "with IVH" in page

@@ -53,3 +53,9 @@ def check_pair(pred: torch.Tensor, truth: torch.Tensor, what: str = "prediction 
             f"{what}: expected two tensors of the same shape (batch, channel, spatial...), "
             f"found {tuple(pred.shape)} and {tuple(truth.shape)}"
         )
+
+
+def lesion_probability(prob: torch.Tensor) -> torch.Tensor:
+    """Probability of any lesion: one channel as it is, of a softmax 1 - background (channel 0)."""
+    prob = prob.as_tensor() if hasattr(prob, "as_tensor") else prob
+    return prob if prob.shape[1] == 1 else 1 - prob[:, :1]

@@ -1,4 +1,4 @@
-"""Ignite handler that scores every case of an evaluation and writes the tables."""
+"""Ignite handler that scores every case of an evaluation and writes the tables and plots."""
 
 from __future__ import annotations
 
@@ -10,35 +10,53 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.data import decollate_batch
+from monai.data.utils import affine_to_spacing
 
 from tools.errors import InputError
-from tools.metrics.masks import check_pair, class_masks, is_discrete
+from tools.metrics.instance2022 import instance2022_scores
+from tools.metrics.lesion import match_lesions
+from tools.metrics.masks import check_pair, class_masks, is_discrete, lesion_probability
 from tools.metrics.overlap import OVERLAP_NAMES, overlap_counts, overlap_scores
-from tools.metrics.summary import summarize, summary_markdown
+from tools.metrics.page import summary_markdown
+from tools.metrics.pr_curve import PrecisionRecallCurve, pr_counts, pr_curve
+from tools.metrics.slice_detection import THRESHOLDS, slice_detection_counts, slice_detection_table
+from tools.metrics.summary import log_values, summarize
 from tools.metrics.tables import Row, write_atomically, write_csv, write_json
+from tools.metrics.volume import abc_half_total_ml
 
 
 class SegmentationReport:
-    """Score every case and write `per_case.csv`, `summary.json`, `summary.md` at the end of the evaluation.
+    """Score every case and write tables and plots at the end of the evaluation.
 
-    Per case: Dice, IoU, precision, recall, volume of truth and prediction in mL, whether the prediction
-    hits the lesion, whether there is intraventricular hemorrhage. The summary has mean, standard deviation
-    and pooled values of all cases and split by IVH (Abramova 2021, tables 2 to 5), location accuracy (Li
-    2021), and the false alarms of images without lesion. Counts stay on the device until the end of the
-    epoch; several processes (DistributedDataParallel) gather their cases and rank 0 writes. Give the
-    sampler `even_divisible=False`, or the cases that it repeats are counted twice.
+    `per_case.csv`: Dice, IoU, precision, recall, volume of truth and prediction in mL, whether the
+    prediction hits the lesion, whether there is intraventricular hemorrhage, detected slices, lesions,
+    ABC/2. `lesions.csv`: every lesion with its volume and whether it was found. `summary.json` and
+    `summary.md`: mean, standard deviation and pooled values of all cases and split by IVH (Abramova 2021,
+    tables 2 to 5), location accuracy (Li 2021), false alarms of images without lesion, agreement of
+    volumes. `bland_altman.png`; and with `prob_key` also `precision_recall.png`, `precision_recall.csv` and
+    `slice_detection.csv` (Hssayeni 2020, table 6).
+
+    Overlap is counted on the device and fetched once at the end of the epoch; lesions and surfaces are
+    looked for on the host, case by case. Several processes (DistributedDataParallel) gather their cases and
+    rank 0 writes. Give their sampler `even_divisible=False`, or the cases that it repeats are counted twice.
 
     Put it among the evaluator's handlers before the TensorBoard and MLflow handlers: the values also go to
     `engine.state.metrics` (`dice`, `dice_pooled`, `location_accuracy` ...), where those handlers read them.
 
     Args:
-        output_dir: folder for the three files.
+        output_dir: folder for the files; None writes nothing.
         classes: name of each class value, for data with several hemorrhage types, for instance
             {1: "edh", 2: "iph"}; adds columns `dice_edh`, `volume_ml_edh` ... The plain columns are of any
             foreground.
+        lesions: look for lesions (3D components) and ABC/2.
+        surface: add the scores of INSTANCE 2022 (`dice_smooth`, `rvd`, `nsd`, `hd`, `hd95`); 3D only.
+        prob_key: key of the lesion's probabilities in the output, shape (1, spatial...), or (num_classes,
+            spatial...) softmax with the background in channel 0. Keep them with CopyItemsd before
+            AsDiscreted.
+        plots: write the PNG files.
         output_transform: callable on `engine.state.output` that gives a list of dictionaries (or a
-            dictionary of batched tensors) with `pred_key` and `label_key`. By default the output as MONAI's
-            evaluators leave it.
+            dictionary of batched tensors) with the keys below. By default the output as MONAI's evaluators
+            leave it.
         pred_key, label_key: discrete label maps (1, spatial...) or one-hot (num_classes, spatial...),
             background in channel 0.
         case_key, ivh_key: keys of the datalist item (`engine.state.batch`) with the case's name and the IVH
@@ -56,8 +74,12 @@ class SegmentationReport:
 
     def __init__(
         self,
-        output_dir: str | Path,
+        output_dir: str | Path | None,
         classes: Mapping[int, str] | None = None,
+        lesions: bool = True,
+        surface: bool = False,
+        prob_key: str | None = None,
+        plots: bool = True,
         output_transform: Callable[[Any], Any] | None = None,
         pred_key: str = "pred",
         label_key: str = "label",
@@ -66,15 +88,15 @@ class SegmentationReport:
         spacing: Sequence[float] | None = None,
         title: str = "Metrics",
     ) -> None:
-        self.output_dir = Path(output_dir)
+        self.output_dir = None if output_dir is None else Path(output_dir)
         # keys of a YAML or JSON mapping may arrive as strings
         self.classes = {int(value): str(name) for value, name in (classes or {}).items()}
+        self.lesions, self.surface, self.prob_key, self.plots = lesions, surface, prob_key, plots
         self.output_transform = output_transform or (lambda output: output)
         self.pred_key, self.label_key, self.case_key, self.ivh_key = pred_key, label_key, case_key, ivh_key
-        self.spacing = spacing
+        self.spacing = None if spacing is None else [float(s) for s in spacing]
         self.title = title
-        self.rows: list[Row] = []
-        self._pending: list[tuple[str, bool | None, float, torch.Tensor, torch.Tensor]] = []
+        self.reset()
 
     def attach(self, engine: Engine) -> None:
         """Connect to an evaluator (or any engine that leaves predictions in `engine.state.output`)."""
@@ -84,71 +106,138 @@ class SegmentationReport:
 
     def reset(self, engine: Engine | None = None) -> None:
         """Forget all cases."""
-        self._pending, self.rows = [], []
+        self.rows: list[Row] = []
+        self.lesion_rows: list[Row] = []
+        self.summary: dict[str, Any] = {}
+        self._pending: list[tuple[Row, float, torch.Tensor]] = []
+        self._lesion_rows: list[Row] = []
+        self._pr: torch.Tensor | None = None
+        self._slices: torch.Tensor | None = None
 
     def update(self, engine: Engine) -> None:
         """Count the cases of one iteration."""
         outputs = _items(self.output_transform(engine.state.output))
         batch = _items(engine.state.batch)
-        if len(batch) != len(
-            outputs
-        ):  # an output_transform that regroups: then it must carry the names itself
+        if len(batch) != len(outputs):  # regrouped by output_transform, which must then carry the names
             batch = [{}] * len(outputs)
         for source, output in zip(batch, outputs, strict=True):
             self.add({**source, **output})
 
     def add(self, item: Mapping[str, Any]) -> None:
         """Count one case: a dictionary with prediction and label, channel first and without batch axis."""
-        for key in (self.pred_key, self.label_key):
+        for key in filter(None, (self.pred_key, self.label_key, self.prob_key)):
             if key not in item:
                 raise InputError(f"report: expected '{key}' in the evaluator's output, found {sorted(item)}")
-        pred, label = item[self.pred_key], item[self.label_key]
         case = self._case(item)
-        masks = [class_masks(torch.as_tensor(x)[None], list(self.classes)) for x in (pred, label)]
-        check_pair(*masks, what=f"case {case}")
-        counts = overlap_counts(*masks)[0]
+        pred, label = item[self.pred_key], item[self.label_key]
+        pred_masks, masks = (class_masks(torch.as_tensor(x)[None], list(self.classes)) for x in (pred, label))
+        check_pair(pred_masks, masks, what=f"case {case}")
+        spacing, voxel_ml = self._geometry(case, pred, label)
+        # everything of one case as one row of integers, so that the end of the epoch fetches a single tensor
+        counts = overlap_counts(pred_masks, masks)[0].flatten()
+        slice_dim = -1 if masks.ndim == 5 else None
+        slices = slice_detection_counts(pred_masks[:, :1], masks[:, :1], [0.5], slice_dim).flatten()
         discrete = is_discrete(torch.as_tensor(pred)) & is_discrete(torch.as_tensor(label))
         ivh = item.get(self.ivh_key)
-        voxel_ml = self._voxel_ml(case, pred, label)
-        self._pending.append((case, None if ivh is None else bool(ivh), voxel_ml, counts, discrete))
+        row: Row = {"case": case, "ivh": None if ivh is None else bool(ivh)}
+        row |= self._host_scores(case, pred_masks[0, 0], masks[0, 0], spacing)
+        self._pending.append((row, voxel_ml, torch.cat([discrete[None], slices, counts])))
+        if self.prob_key:
+            self._add_probabilities(case, item[self.prob_key], masks[:, :1], slice_dim)
 
     def finish(self, engine: Engine | None = None) -> list[Row]:
         """Gather the cases of all processes, write the files (rank 0) and return the rows, sorted by case."""
-        rows = self._local_rows()
-        if idist.get_world_size() > 1:
-            rows = [row for part in _gather(rows) for row in part]
-        self.rows = sorted(rows, key=lambda row: row["case"])
+        part = (self._local_rows(), self._lesion_rows, self._pr, self._slices)
+        parts = _gather(part) if idist.get_world_size() > 1 else [part]
+        self.rows = sorted((row for p in parts for row in p[0]), key=lambda row: row["case"])
+        self.lesion_rows = sorted((row for p in parts for row in p[1]), key=lambda row: row["case"])
         if not self.rows:
             return []
-        summary = summarize(self.rows)
-        if idist.get_rank() == 0:
-            self._write(summary)
+        lesions = self.lesion_rows if self.lesions else None
+        self.summary = summarize(self.rows, lesions, list(self.classes.values()))
+        curve = self._summarize_probabilities([p[2] for p in parts], [p[3] for p in parts])
+        if self.output_dir is not None and idist.get_rank() == 0:
+            self._write(self.output_dir, curve)
         if engine is not None:
-            for name, value in log_values(summary["all"]).items():
+            for name, value in log_values(self.summary["all"]).items():
                 engine.state.metrics.setdefault(name, value)
         return self.rows
 
-    def _write(self, summary: dict[str, Any]) -> None:
-        write_csv(self.output_dir / "per_case.csv", self.rows)
-        write_json(self.output_dir / "summary.json", summary)
-        write_atomically(self.output_dir / "summary.md", summary_markdown(summary, self.title))
+    def _host_scores(self, case: str, pred: torch.Tensor, truth: torch.Tensor, spacing: list[float]) -> Row:
+        row: Row = {}
+        if self.surface:
+            scores = instance2022_scores(pred, truth, spacing)
+            row |= {"dice_smooth": scores.pop("dice"), **scores}
+        if self.lesions:
+            if pred.ndim == 2:  # a slice is a volume of one slice
+                pred, truth, spacing = pred[..., None], truth[..., None], [*spacing, 1.0][:3]
+            pred, truth = pred.cpu(), truth.cpu()
+            match = match_lesions(pred, truth, spacing)
+            found, false, missed = match.counts
+            row |= {"lesions": found + missed, "lesions_found": found, "false_lesions": false}
+            row |= {"abc_half_ml": abc_half_total_ml(truth, spacing)}
+            row |= {"pred_abc_half_ml": abc_half_total_ml(pred, spacing)}
+            self._lesion_rows += match.rows(case)
+        return row
+
+    def _add_probabilities(self, case: str, prob: Any, truth: torch.Tensor, slice_dim: int | None) -> None:
+        prob = lesion_probability(torch.as_tensor(prob)[None])
+        check_pair(prob, truth, f"case {case}, probabilities")
+        pr, slices = pr_counts(prob, truth), slice_detection_counts(prob, truth, THRESHOLDS, slice_dim)[0]
+        self._pr = pr if self._pr is None else self._pr + pr
+        self._slices = slices if self._slices is None else self._slices + slices
+
+    def _summarize_probabilities(self, pr: list[Any], slices: list[Any]) -> PrecisionRecallCurve | None:
+        pr, slices = ([x.cpu() for x in parts if x is not None] for parts in (pr, slices))
+        if not pr:
+            return None
+        everyone = self.summary["all"]
+        everyone["slice_detection"] = slice_detection_table(torch.stack(slices).sum(0))
+        if everyone["location"]["n_with_lesion"] == 0:  # no lesion in the set: there is no curve
+            return None
+        curve = pr_curve(torch.stack(pr).sum(0))
+        everyone["precision_recall"] = {"average_precision": curve.average_precision, "area": curve.area}
+        return curve
+
+    def _write(self, folder: Path, curve: PrecisionRecallCurve | None) -> None:
+        write_csv(folder / "per_case.csv", self.rows)
+        if self.lesions:
+            write_csv(folder / "lesions.csv", self.lesion_rows)
+        if "slice_detection" in self.summary["all"]:
+            write_csv(folder / "slice_detection.csv", self.summary["all"]["slice_detection"])
+        write_json(folder / "summary.json", self.summary)
+        write_atomically(folder / "summary.md", summary_markdown(self.summary, self.title))
+        if curve is not None:
+            columns = {name: getattr(curve, name).tolist() for name in ("thresholds", "precision", "recall")}
+            points = zip(*columns.values(), strict=True)
+            write_csv(folder / "precision_recall.csv", [dict(zip(columns, p, strict=True)) for p in points])
+        if self.plots:
+            from tools.metrics.plots import plot_bland_altman, plot_pr_curve
+
+            volumes = [[row[c] for row in self.rows] for c in ("pred_volume_ml", "volume_ml")]
+            plot_bland_altman(*volumes, folder / "bland_altman.png")
+            if curve is not None:
+                plot_pr_curve(curve, folder / "precision_recall.png")
 
     def _local_rows(self) -> list[Row]:
         if not self._pending:
             return []
-        counts = torch.stack([c for *_, c, _ in self._pending]).cpu()  # the one transfer from the device
-        discrete = torch.stack([d for *_, d in self._pending]).cpu()
-        for (case, *_), whole in zip(self._pending, discrete.tolist(), strict=True):
-            if not whole:
+        # the one transfer from the device
+        fetched = torch.stack([counts for *_, counts in self._pending]).cpu()
+        suffixes = ["", *(f"_{name}" for name in self.classes.values())]
+        rows = []
+        for (extra, voxel_ml, _), counts in zip(self._pending, fetched, strict=True):
+            if not counts[0]:
                 raise InputError(
-                    f"case {case}: expected class values or one-hot masks in '{self.pred_key}' and "
+                    f"case {extra['case']}: expected class values or one-hot masks in '{self.pred_key}' and "
                     f"'{self.label_key}', found fractions; add AsDiscreted to the post-processing"
                 )
-        names = ["", *(f"_{name}" for name in self.classes.values())]
-        return [
-            case_row(case, ivh, counts[i], voxel_ml, names)
-            for i, (case, ivh, voxel_ml, *_) in enumerate(self._pending)
-        ]
+            row = case_row(extra["case"], extra["ivh"], counts[5:].view(-1, 3), voxel_ml, suffixes)
+            row |= dict(
+                zip(("slice_tp", "slice_fp", "slice_tn", "slice_fn"), counts[1:5].tolist(), strict=True)
+            )
+            rows.append(row | extra)
+        return rows
 
     def _case(self, item: Mapping[str, Any]) -> str:
         if item.get(self.case_key) is not None:
@@ -162,13 +251,17 @@ class SegmentationReport:
             f"'{self.pred_key}' or '{self.label_key}', found neither"
         )
 
-    def _voxel_ml(self, case: str, pred: Any, label: Any) -> float:
+    def _geometry(self, case: str, pred: Any, label: Any) -> tuple[list[float], float]:
+        """Edge lengths of a voxel in mm and its volume in mL."""
         if self.spacing is not None:
-            return float(torch.tensor([float(s) for s in self.spacing], dtype=torch.float64).prod()) / 1000
+            return self.spacing, float(torch.tensor(self.spacing, dtype=torch.float64).prod()) / 1000
         for x in (label, pred):
             affine = getattr(x, "affine", None)
             if affine is not None and affine.shape[-1] == 4:
-                return float(affine.to("cpu", torch.float64)[:3, :3].det().abs()) / 1000
+                affine = affine.to("cpu", torch.float64)
+                # of a sheared affine (gantry tilt) the volume is less than the product of the edges
+                volume = float(affine[:3, :3].det().abs()) / 1000
+                return affine_to_spacing(affine).tolist(), volume
         raise InputError(
             f"case {case}: expected a 4x4 affine on '{self.label_key}' or '{self.pred_key}', or the report's "
             "argument 'spacing' (mm), found neither; without it there is no volume in mL"
@@ -191,11 +284,11 @@ def case_row(
         tp, fp, fn = counts[i].tolist()
         row |= {f"{name}{suffix}": float(scores[name][i]) for name in OVERLAP_NAMES}
         row |= {f"volume_ml{suffix}": (tp + fn) * voxel_ml, f"pred_volume_ml{suffix}": (tp + fp) * voxel_ml}
+        row |= {f"tp{suffix}": tp, f"fp{suffix}": fp, f"fn{suffix}": fn}
         if suffix == "":
             has_lesion = tp + fn > 0
             row["hit"] = int(tp > 0) if has_lesion else None
             row["false_alarm"] = None if has_lesion else int(fp > 0)
-            row |= {"tp": tp, "fp": fp, "fn": fn}
     return row
 
 
@@ -208,15 +301,6 @@ def case_name(path: str | Path) -> str:
     return name
 
 
-def log_values(group: Mapping[str, Any]) -> dict[str, float]:
-    """Flat numbers of one group of the summary, for TensorBoard and MLflow."""
-    values = {name: group["mean"][name] for name in OVERLAP_NAMES}
-    values |= {f"{name}_pooled": group["pooled"][name] for name in OVERLAP_NAMES}
-    location = group["location"]
-    named = {"location_accuracy": location["accuracy"], "image_specificity": location["specificity"]}
-    return values | {name: value for name, value in named.items() if value is not None}
-
-
 def _items(batch: Any) -> list[Any]:
     """A batch as a list of dictionaries, whether the engine has decollated it or not."""
     if isinstance(batch, Mapping):
@@ -224,7 +308,7 @@ def _items(batch: Any) -> list[Any]:
     return list(batch)
 
 
-def _gather(rows: list[Row]) -> list[list[Row]]:
-    parts: list[list[Row]] = [[] for _ in range(idist.get_world_size())]
-    torch.distributed.all_gather_object(parts, rows)
+def _gather(part: Any) -> list[Any]:
+    parts: list[Any] = [None] * idist.get_world_size()
+    torch.distributed.all_gather_object(parts, part)
     return parts

@@ -1,65 +1,128 @@
-"""From a per-case table to the figures of a paper: mean +- sd over images, pooled, location, by group."""
+"""From per-case tables to the figures of a paper: mean, sd, pooled, location, volume, by group."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from tools.metrics.lesion import lesion_summary
 from tools.metrics.overlap import OVERLAP_NAMES, overlap_scores
+from tools.metrics.slice_detection import slice_detection_table
 from tools.metrics.tables import Row
+from tools.metrics.volume import bland_altman
 
-# Columns with a plain number per case; others (case, hit, counts ...) are not averaged.
-NOT_AVERAGED = {"case", "ivh", "hit", "false_alarm", "tp", "fp", "fn"}
+# Flags and counts: they are summed, not averaged.
+COUNT_COLUMNS = ("tp", "fp", "fn", "slice_tp", "slice_fp", "slice_tn", "slice_fn")
+NOT_AVERAGED = {"case", "ivh", "hit", "false_alarm", *COUNT_COLUMNS}
 
 GROUPS: dict[str, Callable[[Row], bool]] = {
     "all": lambda row: True,
-    "ivh": lambda row: _flag(row) is True,
-    "no_ivh": lambda row: _flag(row) is False,
+    "ivh": lambda row: row.get("ivh") is not None and bool(row["ivh"]),
+    "no_ivh": lambda row: row.get("ivh") is not None and not row["ivh"],
 }
 
 
-def summarize(rows: Sequence[Row]) -> dict[str, Any]:
+def summarize(
+    rows: Sequence[Row], lesions: Sequence[Row] | None = None, classes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Statistics of the groups of cases: all, with and without intraventricular hemorrhage (Abramova 2021).
 
     Args:
         rows: one dictionary per case with the columns that `case_row` makes; `ivh` is True, False or None
             (unknown, then the case counts in `all` only). Other numeric columns are averaged as well.
+        lesions: one dictionary per lesion (`LesionMatch.rows`), or None if lesions were not looked for.
+        classes: names of the classes that have columns of their own (`dice_edh`, `tp_edh` ...).
 
     Returns:
-        for each group that has cases: `n`, `mean` and `sd` (n - 1; None for one case) of every numeric
-            column,
-        `pooled` overlap, and `location`: accuracy over the images with lesion, specificity over those
-        without. A column's mean is over all cases of the group; where a case has no value (for instance
-        ABC/2 without lesion), `n_of` says over how many cases the mean goes.
+        for each group that has cases a dictionary with
+
+        - `n`; `columns`: of each numeric column mean, sd (n - 1; None for one case or infinite values),
+        median, min,
+          max and n over which they go; where values are infinite also `finite_mean` and `n_infinite`;
+        - `with_lesion`: the same for the overlap of the cases whose truth is not empty;
+        - `pooled`: overlap of all voxels counted together;
+        - `location`: accuracy over images with lesion, specificity over those without;
+        - `slices`: sensitivity, specificity, accuracy of slices; `volume`: Bland-Altman figures;
+        - `lesions`: detection by size class; `classes`: overlap of each class where it is present, and
+        pooled.
     """
-    groups = {name: [row for row in rows if belongs(row)] for name, belongs in GROUPS.items()}
-    return {name: _group(members) for name, members in groups.items() if members}
+    summary = {}
+    for name, belongs in GROUPS.items():
+        members = [row for row in rows if belongs(row)]
+        if members:
+            cases = {row["case"] for row in members}
+            own = None if lesions is None else [lesion for lesion in lesions if lesion["case"] in cases]
+            summary[name] = _group(members, own, classes)
+    return summary
 
 
-def _group(rows: Sequence[Row]) -> dict[str, Any]:
-    columns = [c for c in dict.fromkeys(k for row in rows for k in row) if c not in NOT_AVERAGED]
-    mean, sd, n_of = {}, {}, {}
-    for column in columns:
-        values = [row.get(column) for row in rows]
-        numbers = [float(v) for v in values if isinstance(v, (int, float))]
-        if not numbers or any(isinstance(v, str) for v in values):
-            continue
-        mean[column], sd[column] = mean_sd(numbers)
-        if len(numbers) < len(rows):
-            n_of[column] = len(numbers)
-    counts = torch.tensor([[row["tp"], row["fp"], row["fn"]] for row in rows], dtype=torch.int64).sum(dim=0)
-    pooled = overlap_scores(counts)
+def _group(rows: Sequence[Row], lesions: Sequence[Row] | None, classes: Sequence[str]) -> dict[str, Any]:
+    counts_of_classes = {f"{count}_{name}" for name in classes for count in ("tp", "fp", "fn")}
+    names = dict.fromkeys(key for row in rows for key in row)
+    columns = {c: column_statistics(rows, c) for c in names if c not in NOT_AVERAGED | counts_of_classes}
+    bleeding = [row for row in rows if row["hit"] is not None]
     group = {
         "n": len(rows),
+        "columns": {c: s for c, s in columns.items() if s},
+        "with_lesion": {c: s for c in OVERLAP_NAMES if (s := column_statistics(bleeding, c))},
+        "pooled": _pooled(rows),
+        "location": location_summary(rows),
+        "volume": bland_altman([r["pred_volume_ml"] for r in rows], [r["volume_ml"] for r in rows]),
+    }
+    if "slice_tp" in rows[0]:
+        counts = [sum(row[f"slice_{k}"] for row in rows) for k in ("tp", "fp", "tn", "fn")]
+        slices = slice_detection_table(torch.tensor([counts]), [math.nan])[0]
+        group["slices"] = {k: v for k, v in slices.items() if k != "threshold"}
+    if lesions is not None:
+        group["lesions"] = lesion_summary(lesions, n_scans=len(rows))
+    if classes:
+        group["classes"] = {name: _class(rows, name) for name in classes}
+    return group
+
+
+def _class(rows: Sequence[Row], name: str) -> dict[str, Any]:
+    present = [row for row in rows if row[f"tp_{name}"] + row[f"fn_{name}"] > 0]
+    scores = {score: column_statistics(present, f"{score}_{name}") for score in OVERLAP_NAMES}
+    return {
+        "n_present": len(present),
+        **{k: v for k, v in scores.items() if v},
+        "pooled": _pooled(rows, f"_{name}"),
+    }
+
+
+def _pooled(rows: Sequence[Row], suffix: str = "") -> dict[str, float]:
+    counts = torch.tensor([sum(row[f"{k}{suffix}"] for row in rows) for k in ("tp", "fp", "fn")])
+    return {name: float(score) for name, score in overlap_scores(counts).items()}
+
+
+def column_statistics(rows: Sequence[Row], column: str) -> dict[str, Any] | None:
+    """Mean, sd, median, min, max of a column and n; None if the column has no numbers."""
+    values = [row.get(column) for row in rows]
+    if any(isinstance(v, str) for v in values):
+        return None
+    numbers = [float(v) for v in values if v is not None]
+    if not numbers:
+        return None
+    finite = [v for v in numbers if math.isfinite(v)]
+    mean, sd = mean_sd(numbers)
+    result = {
+        "n": len(numbers),
         "mean": mean,
         "sd": sd,
-        "pooled": {name: float(pooled[name]) for name in OVERLAP_NAMES},
-        "location": location_summary(rows),
+        "median": statistics.median(numbers),
+        "min": min(numbers),
+        "max": max(numbers),
     }
-    return group | ({"n_of": n_of} if n_of else {})
+    if len(finite) < len(numbers):
+        result |= {
+            "finite_mean": mean_sd(finite)[0] if finite else None,
+            "n_infinite": len(numbers) - len(finite),
+        }
+    return result
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
@@ -84,60 +147,17 @@ def location_summary(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def summary_markdown(summary: dict[str, Any], title: str = "Metrics") -> str:
-    """The summary as a page of Markdown tables."""
-    groups = list(summary)
-    titles = {"all": "all cases", "ivh": "with IVH", "no_ivh": "without IVH"}
-    head = ["| | " + " | ".join(titles.get(g, g) for g in groups) + " |", "|---|" + "---|" * len(groups)]
-
-    def line(name: str, cell: Callable[[dict[str, Any]], str]) -> str:
-        return f"| {name} | " + " | ".join(cell(summary[g]) for g in groups) + " |"
-
-    def mean_cell(column: str) -> Callable[[dict[str, Any]], str]:
-        def cell(group: dict[str, Any]) -> str:
-            mean, sd = group["mean"].get(column), group["sd"].get(column)
-            n = group.get("n_of", {}).get(column)
-            if mean is None:
-                return "-"
-            return f"{mean:.4g}" + (f" ± {sd:.4g}" if sd is not None else "") + (f" (n = {n})" if n else "")
-
-        return cell
-
-    def share(value: str, part: str, whole: str) -> Callable[[dict[str, Any]], str]:
-        def cell(group: dict[str, Any]) -> str:
-            location = group["location"]
-            if location[value] is None:
-                return "no such image"
-            return f"{location[value]:.4g} ({location[part]} of {location[whole]})"
-
-        return cell
-
-    columns = list(dict.fromkeys(c for g in groups for c in summary[g]["mean"]))
-    lines = [
-        f"# {title}",
-        "",
-        "Mean ± sd over images. Pooled: the voxels of all images counted together, then scored.",
-        "Overlap of an empty truth and an empty prediction is 1, of one empty side 0; no case is left out.",
-        "",
-        *head,
-        line("cases", lambda g: str(g["n"])),
-        *(line(column, mean_cell(column)) for column in columns),
-        *(line(f"{name}, pooled", lambda g, name=name: f"{g['pooled'][name]:.4g}") for name in OVERLAP_NAMES),
-        line("location accuracy", share("accuracy", "hits", "n_with_lesion")),
-        line("images without lesion: false alarms", share_alarms),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def share_alarms(group: dict[str, Any]) -> str:
-    """Cell of the false alarms: specificity and what it was counted from."""
-    location = group["location"]
-    if location["specificity"] is None:
-        return "no such image"
-    alarms, n = location["false_alarms"], location["n_without_lesion"]
-    return f"{alarms} of {n} (specificity {location['specificity']:.4g})"
-
-
-def _flag(row: Row) -> bool | None:
-    value = row.get("ivh")
-    return None if value is None else bool(value)
+def log_values(group: dict[str, Any]) -> dict[str, float]:
+    """Flat numbers of one group of the summary, for TensorBoard and MLflow."""
+    values = {name: group["columns"][name]["mean"] for name in OVERLAP_NAMES}
+    values |= {f"{name}_pooled": group["pooled"][name] for name in OVERLAP_NAMES}
+    location, volume = group["location"], group["volume"]
+    more = {
+        "location_accuracy": location["accuracy"],
+        "image_specificity": location["specificity"],
+        "volume_bias_ml": volume["bias_ml"],
+        "volume_within_10_percent": volume["within_10_percent"],
+    }
+    if "lesions" in group:
+        more |= {f"lesion_{k}": group["lesions"][0][k] for k in ("sensitivity", "precision", "f1")}
+    return values | {name: value for name, value in more.items() if value is not None}

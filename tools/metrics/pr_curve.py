@@ -1,0 +1,121 @@
+"""Precision-recall curve over thresholds and its area, streamed over a data set with fixed memory.
+
+Probabilities are counted into 1024 bins of equal width, once for lesion and once for background voxels. A
+product with a power of two is exact, so the curve is exactly that of `probability >= k / 1024` for every k.
+
+Empty sides: where nothing is predicted precision is 1 (the usual end point of the curve). Without any
+lesion voxel in the whole set recall is 0/0 and there is no curve: InputError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ignite.distributed as idist
+import torch
+from monai.metrics.metric import Metric
+
+from tools.errors import InputError
+from tools.metrics.masks import check_pair
+
+BINS = 1024
+
+
+@dataclass(frozen=True)
+class PrecisionRecallCurve:
+    """Values at each threshold, ascending; all tensors float64 in shape (thresholds,)."""
+
+    thresholds: torch.Tensor
+    precision: torch.Tensor
+    recall: torch.Tensor
+    average_precision: float  # sum of precision times step in recall (no interpolation)
+    area: float  # trapezoidal area under the curve
+
+
+def pr_counts(prob: torch.Tensor, truth: torch.Tensor, bins: int = BINS) -> torch.Tensor:
+    """Histogram of the probabilities of background and lesion voxels.
+
+    Args:
+        prob: probabilities of lesion in [0, 1], float, shape (batch, 1, spatial...).
+        truth: mask in the same shape.
+        bins: a power of two.
+
+    Returns:
+        int64 in shape (2, bins + 2), on the device of `prob`: [background, lesion]; the last but one bin
+        holds probability 1, the last one what is no probability (NaN, below 0, above 1).
+    """
+    check_pair(prob, truth, "probabilities and truth")
+    if bins < 1 or bins & (bins - 1):
+        raise InputError(f"precision-recall curve: expected a power of two as number of bins, found {bins}")
+    p = prob.as_tensor() if hasattr(prob, "as_tensor") else prob
+    t = truth.as_tensor() if hasattr(truth, "as_tensor") else truth
+    p = p.detach().float().flatten()
+    valid = (p >= 0) & (p <= 1)
+    index = torch.where(valid, p * bins, bins + 1).to(torch.int64)
+    index = index + (t.flatten() != 0) * (bins + 2)
+    return torch.bincount(index, minlength=2 * (bins + 2)).view(2, bins + 2)
+
+
+def pr_curve(counts: torch.Tensor) -> PrecisionRecallCurve:
+    """The curve of summed `pr_counts`.
+
+    Raises:
+        InputError: if a value was no probability, or if the set has no lesion voxel.
+    """
+    counts = counts.cpu()
+    if counts[:, -1].any():
+        raise InputError(
+            "precision-recall curve: expected probabilities between 0 and 1, "
+            f"found {int(counts[:, -1].sum())} voxels outside (or NaN)"
+        )
+    # voxels at or above each threshold
+    above = counts[:, :-1].flip(-1).cumsum(-1).flip(-1).to(torch.float64)
+    fp, tp = above
+    if tp[0] == 0:
+        raise InputError(
+            "precision-recall curve: expected a set with lesion, found no lesion voxel in its truth"
+        )
+    precision = torch.where(tp + fp > 0, tp / (tp + fp).clamp(min=1), 1.0)
+    recall = tp / tp[0]
+    # from the highest threshold down, starting at the end point (recall 0, precision 1)
+    r = torch.cat([recall.new_zeros(1), recall.flip(0)])
+    p = torch.cat([precision.new_ones(1), precision.flip(0)])
+    step = r.diff()
+    bins = counts.shape[-1] - 2
+    return PrecisionRecallCurve(
+        thresholds=torch.arange(bins + 1, dtype=torch.float64) / bins,
+        precision=precision,
+        recall=recall,
+        average_precision=float((step * p[1:]).sum()),
+        area=float((step * (p[1:] + p[:-1]) / 2).sum()),
+    )
+
+
+class PrecisionRecallMetric(Metric):
+    """Precision-recall curve of a data set: call it on each batch, then `aggregate()`; memory does not grow.
+
+    `aggregate` sums the counts of all processes, so every process must call it, and returns the curve of
+    the set.
+    """
+
+    def __init__(self, bins: int = BINS) -> None:
+        self.bins = bins
+        self.counts: torch.Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self.counts = None
+
+    def __call__(self, y_pred: torch.Tensor, y: torch.Tensor) -> None:
+        """y_pred: probabilities, y: mask, both in shape (batch, 1, spatial...)."""
+        counts = pr_counts(y_pred, y, self.bins)
+        self.counts = counts if self.counts is None else self.counts + counts
+
+    def aggregate(self) -> PrecisionRecallCurve:
+        """The curve over everything seen by all processes."""
+        counts = self.counts
+        if counts is None:
+            counts = torch.zeros(2, self.bins + 2, dtype=torch.int64, device=idist.device())
+        if idist.get_world_size() > 1:
+            torch.distributed.all_reduce(counts := counts.clone())
+        return pr_curve(counts)

@@ -1,0 +1,97 @@
+"""Slice-level detection at probability thresholds (Hssayeni 2020, table 6).
+
+A slice is called positive when at least one of its pixels has a probability at or above the threshold, and is
+positive in truth when at least one of its pixels is lesion. Without positive slices sensitivity is None,
+without negative ones specificity is None: the table shows the counts beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.metrics import CumulativeIterationMetric
+
+from tools.metrics.masks import check_pair
+
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def slice_detection_counts(
+    prob: torch.Tensor,
+    truth: torch.Tensor,
+    thresholds: Sequence[float] = THRESHOLDS,
+    slice_dim: int | None = -1,
+) -> torch.Tensor:
+    """Count the slices of every image.
+
+    Args:
+        prob: probability of lesion (or a 0/1 mask), shape (batch, 1, spatial...).
+        truth: mask in the same shape.
+        thresholds: in [0, 1].
+        slice_dim: axis that counts the slices of a volume; None if each image of the batch is one slice.
+
+    Returns:
+        int64 in shape (batch, thresholds, 4): true positive, false positive, true negative, false negative
+        slices.
+    """
+    check_pair(prob, truth, "probabilities and truth")
+    prob = prob.as_tensor() if hasattr(prob, "as_tensor") else prob
+    truth = truth.as_tensor() if hasattr(truth, "as_tensor") else truth
+    prob = prob if prob.is_floating_point() else prob.float()
+    if slice_dim is None:
+        score, positive = prob.flatten(1).amax(1, keepdim=True), (truth.flatten(1) != 0).any(1, keepdim=True)
+    else:
+        score = prob.movedim(slice_dim, 1).flatten(2).amax(2)
+        positive = (truth.movedim(slice_dim, 1).flatten(2) != 0).any(2)
+    # compare in the dtype of the probabilities: 0.6 is then the same number on both sides
+    called = score[:, None] >= torch.tensor(list(thresholds), dtype=score.dtype, device=score.device)[:, None]
+    positive = positive[:, None]
+    outcomes = [called & positive, called & ~positive, ~called & ~positive, ~called & positive]
+    return torch.stack([o.sum(-1) for o in outcomes], dim=-1)
+
+
+def slice_detection_table(
+    counts: torch.Tensor, thresholds: Sequence[float] = THRESHOLDS
+) -> list[dict[str, Any]]:
+    """Sensitivity, specificity, accuracy of each threshold, from counts in shape (thresholds, 4)."""
+    rows = []
+    for threshold, (tp, fp, tn, fn) in zip(thresholds, counts.tolist(), strict=True):
+        rows.append(
+            {
+                "threshold": float(threshold),
+                "sensitivity": tp / (tp + fn) if tp + fn else None,
+                "specificity": tn / (tn + fp) if tn + fp else None,
+                "accuracy": (tp + tn) / (tp + fp + tn + fn) if tp + fp + tn + fn else None,
+                "tp": tp,
+                "fp": fp,
+                "tn": tn,
+                "fn": fn,
+            }
+        )
+    return rows
+
+
+class SliceDetectionMetric(CumulativeIterationMetric):
+    """Slice-level detection of a data set; `aggregate()` gives the rows of `slice_detection_table`.
+
+    Args:
+        thresholds, slice_dim: as `slice_detection_counts`.
+    """
+
+    def __init__(self, thresholds: Sequence[float] = THRESHOLDS, slice_dim: int | None = -1) -> None:
+        super().__init__()
+        self.thresholds = tuple(thresholds)
+        self.slice_dim = slice_dim
+
+    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """y_pred: probabilities, y: mask, both in shape (batch, 1, spatial...)."""
+        return slice_detection_counts(y_pred, y, self.thresholds, self.slice_dim)
+
+    def aggregate(self) -> list[dict[str, Any]]:
+        """The table over everything seen by all processes."""
+        data = self.get_buffer()
+        if not isinstance(data, torch.Tensor):
+            raise ValueError(f"expected at least one batch before aggregate(), found {type(data).__name__}")
+        return slice_detection_table(data.sum(0), self.thresholds)
