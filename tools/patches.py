@@ -1,26 +1,28 @@
-"""Patches cut out of volumes that lie on a device, a whole batch in one call.
+"""Patches cut out of volumes that lie on a device, many in one call.
 
-Two ways that give the same patches to the bit: `slices` copies one block per patch, which is fastest on a
-CPU; `vectorised` gathers a batch by computed indices without a loop or a round trip to the host, which suits
-a GPU.
+Two ways that give the same patches to the bit: `SliceBank` copies one block per patch, which is fastest on
+a CPU; `GatherBank` gathers by computed indices, without a loop or a round trip to the host, which suits a
+GPU.
 
-Convention: a patch of size r whose centre voxel is c spans c - r // 2 ... c - r // 2 + r - 1 on every axis,
-so the centre of an even size is the voxel above the middle (as in MONAI's crops). What lies outside a volume
+Convention: a patch of size r whose centre voxel is c spans c - r // 2 ... c - r // 2 + r - 1 on every
+axis, so the centre of an even size is the voxel above the middle (as in MONAI's crops). Outside a volume
 is background.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tools.host_buffers import HostBuffers
+
 SYMMETRIES = ("identity", "flip x", "flip y", "rotate 90", "rotate 180", "rotate 270")
-"""The six in-plane transforms of Abramova 2021. Rotations are `torch.rot90` with k = 1, 2, 3 in the (X, Y)
-plane."""
+"""The six in-plane transforms of Abramova 2021; rotations are `torch.rot90` with k = 1, 2, 3 in (X, Y)."""
 
 _WORD = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
@@ -55,15 +57,24 @@ def symmetry(patch: Tensor, op: int) -> Tensor:
 
 
 class SliceBank:
-    """Volumes in host memory, from which a batch is copied block by block.
+    """Volumes in host memory, from which patches are copied block by block.
 
     Args:
         volumes: cases; all images have the same channels and dtype.
         roi_size: patch size (rx, ry, rz).
         background: value outside the volumes.
+        buffers: where the patches go.
+        threads: threads that copy.
     """
 
-    def __init__(self, volumes: Sequence[StoredVolume], roi_size: Sequence[int], background: float) -> None:
+    def __init__(
+        self,
+        volumes: Sequence[StoredVolume],
+        roi_size: Sequence[int],
+        background: float,
+        buffers: HostBuffers | None = None,
+        threads: int = 1,
+    ) -> None:
         self.roi_size = tuple(roi_size)
         self.dtype = volumes[0].image.dtype
         self.channels = volumes[0].image.shape[0]
@@ -71,6 +82,9 @@ class SliceBank:
         self._word = _WORD[self.dtype.itemsize]
         self._fill = torch.tensor(background, dtype=self.dtype).view(self._word).item()
         self._volumes = [(v.image.view(self._word).numpy(), v.label.numpy()) for v in volumes]
+        self._buffers = buffers or HostBuffers()
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "patches") if threads > 1 else None
 
     def gather(self, case: Tensor, corner: Tensor, op: Tensor) -> tuple[Tensor, Tensor]:
         """Image (B, C, rx, ry, rz) of the storage dtype and label (B, 1, rx, ry, rz) uint8.
@@ -80,12 +94,27 @@ class SliceBank:
             corner: first voxel of the patch in the stored box, (B, 3); may lie outside.
             op: index into `SYMMETRIES`, (B,).
         """
+        images = self._buffers.take((len(case), self.channels, *self.roi_size), self._word)
+        labels = self._buffers.take((len(case), 1, *self.roi_size), torch.uint8)
+        # Copied in the order in which the patches lie in memory, neighbours share cache lines.
+        order = np.lexsort((corner[:, 0].numpy(), case.numpy()))
+        parts = [(part, case, corner, op, images, labels) for part in np.array_split(order, self._threads)]
+        if self._pool is None:
+            self._copy(*parts[0])
+        else:
+            for _ in self._pool.map(lambda part: self._copy(*part), parts):
+                pass
+        return images.view(self.dtype), labels
+
+    def _copy(
+        self, rows: np.ndarray, case: Tensor, corner: Tensor, op: Tensor, images: Tensor, labels: Tensor
+    ) -> None:
         rx, ry, rz = self.roi_size
-        images = torch.empty((len(case), self.channels, rx, ry, rz), dtype=self._word)
-        labels = torch.empty((len(case), rx, ry, rz), dtype=torch.uint8)
-        places = zip(case.tolist(), corner.tolist(), op.tolist(), images.numpy(), labels.numpy(), strict=True)
-        for index, (x, y, z), turn, to_image, to_label in places:
+        to_images, to_labels = images.numpy(), labels.numpy()[:, 0]
+        plan = (array.numpy()[rows].tolist() for array in (case, corner, op))
+        for row, index, (x, y, z), turn in zip(rows.tolist(), *plan, strict=True):
             image, label = self._volumes[index]
+            to_image, to_label = to_images[row], to_labels[row]
             if turn:
                 to_image, to_label = _untransformed(to_image, turn), _untransformed(to_label, turn)
             nx, ny, nz = label.shape
@@ -101,7 +130,6 @@ class SliceBank:
                 target = tuple(slice(start - low, stop - low) for start, stop, low in inner)
                 to_image[(slice(None), *target)] = image[(slice(None), *source)]
                 to_label[target] = label[source]
-        return images.view(self.dtype), labels[:, None]
 
 
 def _untransformed(patch: np.ndarray, op: int) -> np.ndarray:
@@ -112,7 +140,7 @@ def _untransformed(patch: np.ndarray, op: int) -> np.ndarray:
 
 
 class GatherBank:
-    """Volumes as two flat buffers on any device, from which a batch is gathered by indices.
+    """Volumes as two flat buffers on any device, from which patches are gathered by indices.
 
     Args: as for `SliceBank`, and
         device: where the buffers are kept.
@@ -128,20 +156,19 @@ class GatherBank:
         self.roi_size = tuple(roi_size)
         self.channels = volumes[0].image.shape[0]
         sizes = torch.tensor([v.label.numel() for v in volumes])
-        self._image = torch.empty(
-            int(sizes.sum()) * self.channels, dtype=volumes[0].image.dtype, device=device
-        )
-        self._label = torch.empty(int(sizes.sum()), dtype=torch.uint8, device=device)
         starts = (sizes.cumsum(0) - sizes).tolist()
+        dtype = volumes[0].image.dtype
+        self._image = torch.empty(int(sizes.sum()) * self.channels, dtype=dtype, device=device)
+        self._label = torch.empty(int(sizes.sum()), dtype=torch.uint8, device=device)
         for volume, start, size in zip(volumes, starts, sizes.tolist(), strict=True):
-            self._image.narrow(0, start * self.channels, size * self.channels).copy_(
-                volume.image.reshape(-1), non_blocking=True
-            )
+            image = self._image.narrow(0, start * self.channels, size * self.channels)
+            image.copy_(volume.image.reshape(-1), non_blocking=True)
             self._label.narrow(0, start, size).copy_(volume.label.reshape(-1), non_blocking=True)
         self._start = torch.tensor(starts, device=device)
         self._shape = torch.tensor([v.label.shape for v in volumes], device=device)
-        self._fill = torch.tensor(background, dtype=self._image.dtype, device=device)
-        self._axes = [torch.arange(size, device=device) for size in self.roi_size]
+        self._fill = torch.tensor(background, dtype=dtype, device=device)
+        self._z = torch.arange(self.roi_size[2], device=device)
+        self._channel = torch.arange(self.channels, device=device).view(1, -1, 1, 1, 1)
         self._sources = _symmetry_sources(self.roi_size, device)
 
     def gather(self, case: Tensor, corner: Tensor, op: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,15 +178,27 @@ class GatherBank:
         in_x, in_y = (source[op].unsqueeze(-1) for source in self._sources)
         x = in_x + corner[:, 0].view(-1, 1, 1, 1)
         y = in_y + corner[:, 1].view(-1, 1, 1, 1)
-        z = self._axes[2] + corner[:, 2].view(-1, 1, 1, 1)
+        z = self._z + corner[:, 2].view(-1, 1, 1, 1)
         inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny) & (z >= 0) & (z < nz)
         voxel = torch.where(inside, (x * ny + y) * nz + z, 0)
         labels = torch.where(inside, self._label[start + voxel], 0).unsqueeze(1)
-        channel = torch.arange(self.channels, device=voxel.device).view(1, -1, 1, 1, 1)
-        size = (nx * ny * nz).unsqueeze(1)
-        index = start.unsqueeze(1) * self.channels + channel * size + voxel.unsqueeze(1)
+        first = (start * self.channels + voxel).unsqueeze(1)
+        index = first + self._channel * (nx * ny * nz).unsqueeze(1)
         images = torch.where(inside.unsqueeze(1), self._image[index], self._fill)
         return images, labels
+
+    def tensors(self) -> Iterable[Tensor]:
+        """Everything the bank keeps on its device."""
+        return (
+            self._image,
+            self._label,
+            self._start,
+            self._shape,
+            self._fill,
+            self._z,
+            self._channel,
+            *self._sources,
+        )
 
 
 def _symmetry_sources(roi_size: Sequence[int], device: torch.device | str) -> tuple[Tensor, Tensor]:
@@ -168,9 +207,7 @@ def _symmetry_sources(roi_size: Sequence[int], device: torch.device | str) -> tu
     Where rx != ry a quarter turn does not fit the patch; its entry is the identity, and is never asked for.
     """
     rx, ry = roi_size[:2]
-    x, y = torch.meshgrid(torch.arange(rx), torch.arange(ry), indexing="ij")
+    axes = torch.meshgrid(torch.arange(rx), torch.arange(ry), indexing="ij")
     ops = [0 if rx != ry and op in (3, 5) else op for op in range(len(SYMMETRIES))]
-    tables = [
-        torch.stack([symmetry(axis[..., None], op)[..., 0] for op in ops]).to(device) for axis in (x, y)
-    ]
-    return tables[0], tables[1]
+    x, y = (torch.stack([symmetry(axis[..., None], op)[..., 0] for op in ops]).to(device) for axis in axes)
+    return x, y

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cc3d
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
@@ -37,7 +38,10 @@ THIN_MM = 4.0
 """In-plane width under which a hyperdense structure counts as thin (falx and tentorium are 2-4 mm wide)."""
 
 MIN_ML = 0.1
-"""Smallest hyperdense structure that is kept, as the volume of dense tissue near it."""
+"""Smallest hyperdense structure that is kept."""
+
+HALO_HU = 6.0
+"""How much less than blood the edge of a clot may have: blood and fluid share its voxels."""
 
 
 def voxel_spacing(affine: Tensor) -> tuple[float, float, float]:
@@ -101,7 +105,7 @@ def border_band(lesion: Tensor, spacing: Sequence[float], width_mm: float = BORD
     box = bounding_box(lesion, radius)
     if box is not None:
         # A voxel outside is as near to the lesion as to the lesion's border: dilating either gives the same
-        band.band[box] = dilate(lesion[box], radius) & ~lesion[box]
+        band[box] = dilate(lesion[box], radius) & ~lesion[box]
     return band
 
 
@@ -160,24 +164,26 @@ def hyperdense_region(
 
     factor = [max(1, round(1.0 / step)) for step in spacing[:2]] + [1]
     coarse = tuple(step * by for step, by in zip(spacing, factor, strict=True))
-    smooth = avg_pool3d(image[None, None].float(), factor, ceil_mode=True, count_include_pad=False)[0, 0]
-    free = (
-        avg_pool3d(inside[None, None].float(), factor, ceil_mode=True, count_include_pad=False)[0, 0] >= 0.5
-    )
-    dense = (smooth >= blood[0]) & (smooth <= blood[1]) & free
-
+    smooth = _mean(_mean(image.float(), factor, factor), (3, 3, 1), (1, 1, 1))
+    free = _mean(inside.float(), factor, factor) >= 0.5
+    blood_like = (smooth >= blood[0]) & (smooth <= blood[1]) & free
     square = [max(1, round(thin_mm / step / 2)) for step in coarse[:2]] + [0]
-    kept = dense & dilate(dilate(erode(dense, square), square), square)
-    reach = in_voxels(10.0, coarse)
-    window = [2 * r + 1 for r in reach]
-    share = avg_pool3d(kept[None, None].float(), window, stride=1, padding=reach)[0, 0]
-    volume_ml = share * math.prod(window) * math.prod(coarse) / 1000.0
-    kept &= volume_ml >= min_ml
-
+    thick = dilate(erode(blood_like, square), square)
+    kept = dilate(thick, square) & (smooth >= blood[0] - HALO_HU) & free
+    smallest = max(1, round(min_ml * 1000.0 / math.prod(coarse)))
+    kept = torch.from_numpy(cc3d.dust(kept.cpu().numpy(), smallest, connectivity=26)).to(image.device)
     for axis, by in enumerate(factor):
         kept = kept.repeat_interleave(by, dim=axis).narrow(axis, 0, image.shape[axis])
     region[box] = kept & inside
     return region
+
+
+def _mean(volume: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Mean of (X, Y, Z) in boxes; what a box has outside the volume does not count."""
+    if all(size == 1 for size in window):
+        return volume
+    padding = [size // 2 if step == 1 else 0 for size, step in zip(window, stride, strict=True)]
+    return avg_pool3d(volume[None], window, stride, padding, ceil_mode=True, count_include_pad=False)[0]
 
 
 def as_mask(volume: Tensor, case: str, key: str) -> Tensor:

@@ -54,8 +54,24 @@ class RoiSettings:
 
 
 def plain(volume: Any) -> Tensor:
-    """The bare tensor of a MetaTensor, tensor or array."""
-    return volume.as_tensor() if isinstance(volume, MetaTensor) else torch.as_tensor(volume)
+    """The bare tensor (C, X, Y, Z) of a MetaTensor, tensor or array; (C, X, Y) becomes one slice."""
+    tensor = volume.as_tensor() if isinstance(volume, MetaTensor) else torch.as_tensor(volume)
+    return tensor.unsqueeze(-1) if tensor.ndim == 3 else tensor
+
+
+def slice_masks(masks: Sequence[Tensor]) -> list[Tensor]:
+    """Regions of voxels (X, Y, Z) turned into regions of slices: one voxel, in the middle, per slice of a
+    region.
+
+    Slices with lesion belong to the lesion alone.
+    """
+    lesion = masks[REGIONS.index("lesion")].any(0).any(0)
+    result = []
+    for name, mask in zip(REGIONS, masks, strict=True):
+        slices = lesion if name == "lesion" else mask.any(0).any(0) & ~lesion
+        result.append(torch.zeros_like(mask))
+        result[-1][mask.shape[0] // 2, mask.shape[1] // 2] = slices
+    return result
 
 
 def case_name(item: Mapping[str, Any], index: int, image_key: str = "image") -> str:

@@ -2,59 +2,71 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from tools.cohort_memory import BankFactory, MappedFiles, ResidentCohort, StreamedCohort
+from tools.epoch_plan import AUGMENT, EpochPlan, Planner, generator
 from tools.errors import InputError
+from tools.intensity_noise import IntensityNoise
 from tools.mix import REGIONS, RoiMix
-from tools.patches import SYMMETRIES, GatherBank, SliceBank, StoredVolume
+from tools.patches import StoredVolume
 from tools.roi import bounding_box
-from tools.roi_case import RoiSettings, case_masks, case_name, plain
+from tools.roi_case import RoiSettings, case_masks, case_name, plain, slice_masks
 from tools.runs import RunTable, mask_runs
 
-logger = logging.getLogger(__name__)
-
-_AUGMENT = {"none": 1, "x6": len(SYMMETRIES), "random": 1}
+LOOKAHEAD_BYTES = 32_000_000
+"""Patches that are copied at once on a CPU. More share cache lines; too many fall out of the cache themselves."""
 
 
 class RoiPatchSampler:
-    """Endless supply of training batches from a cohort that lies on the device.
+    """Training batches without end, from a cohort that lies on the device.
 
-    An epoch is `patches_per_case` patches of every case in shuffled order (six times as many with
+    An epoch is `patches_per_case` patches of every case, in shuffled order (six times as many with
     `augment="x6"`). In each case the regions of `mix` get their share of the patches, exact to one patch;
     within a region every voxel is equally likely to be a centre. Every `iter()` starts the next epoch. The
-    order and the patches depend on (seed, epoch) alone: not on the device, nor on where a run was
+    patches and their order depend on (seed, epoch) alone: not on the device, nor on where a run was
     interrupted.
 
-    It is an iterable with a length, so it can be the `train_data_loader` of MONAI's `SupervisedTrainer`, and
-    it has `state_dict` and `load_state_dict` for Ignite's checkpoints.
+    It is an iterable with a length, so it can be the `train_data_loader` of MONAI's `SupervisedTrainer`,
+    and it has `state_dict` and `load_state_dict` for Ignite's checkpoints.
 
     Args:
         cohort: cases, each a dictionary with `image` (C, X, Y, Z), `label` (1, X, Y, Z; above 0 is lesion)
-            and, optionally, `brain` (1, X, Y, Z) and the regions that `regions` names. Voxel sizes come from
-            MetaTensors.
-        roi_size: patch size in voxels.
+            and, optionally, `brain` (1, X, Y, Z) and the regions that `regions` names. Voxel sizes come
+            from the affine of MetaTensors. Single slices (C, X, Y) are volumes of one slice.
+        roi_size: patch size in voxels, one number per spatial dimension.
         mix: `RoiMix`, the name of a preset, or shares by region.
         patches_per_case: patches per case and epoch.
         batch_size: patches per batch; the last batch of an epoch may be smaller.
         seed: of everything random.
         device: where the cohort lies and the batches appear.
-        augment: `none`; `x6`, every patch once under each of `SYMMETRIES`; `random`, each under one of them.
-        storage_dtype: dtype that images are kept in: float16, bfloat16, int16 or float32.
+        spatial_dims: 3, or 2 for patches (or whole slices) of single slices, which may have any slice of a
+            volume.
+        whole_slices: every patch is a slice, centred in it, and the regions are sets of slices: `lesion`
+            those that show lesion, any other region those that show it and no lesion. Needs `spatial_dims=2`.
+        balance: `case`, the mix holds in every case; `cohort`, it holds over the cohort, so that patients, or
+            single slices, with and without lesion are balanced.
+        augment: `none`; `x6`, every patch once under each of `tools.patches.SYMMETRIES`; `random`, under one.
+        noise: arguments of `IntensityNoise`; None for none.
+        storage_dtype: dtype that images are kept in: float16, bfloat16, int16 (rounded) or float32.
         output_dtype: dtype of `image` in the batches.
         label_dtype: dtype of `label` in the batches.
-        background: image value outside the volumes. A margin of a volume that has only this value is not
-            kept.
+        background: image value outside the volumes. A volume's margin that has only this value is not kept.
         regions: how the regions are found, see `RoiSettings`.
         image_key, label_key: keys of the cases and of the batches.
+        budget_gb: room on the device, in 10^9 bytes. A larger cohort is kept in host memory and streamed:
+            random groups of cases take turns, and the next is copied while one is sampled. None: all on
+            the device.
+        map_dir: keep the cohort in files under this folder instead of in host memory while it is streamed.
         gather: `slices`, `vectorised`, or `auto`: slices on a CPU, vectorised elsewhere.
-        rank, world_size: this process draws every `world_size`-th patch of the same epoch, from the `rank`-th
-        on.
+        threads: threads that copy patches on a CPU; None for as many as torch uses, at most 4.
+        rank, world_size: this process draws every `world_size`-th patch of the epoch, from the `rank`-th on.
         progress: show a progress bar while the cohort is read.
 
     Yields:
@@ -62,6 +74,12 @@ class RoiPatchSampler:
 
     Raises:
         InputError: a case or an argument that cannot be used.
+
+    Example:
+        >>> cohort = [{"image": torch.rand(2, 64, 64, 20), "label": (torch.rand(1, 64, 64, 20) > 0.99).float()}]
+        >>> sampler = RoiPatchSampler(cohort, (32, 32, 16), "brain", patches_per_case=8, batch_size=4, progress=False)
+        >>> len(sampler), next(iter(sampler))["image"].shape
+        (2, torch.Size([4, 2, 32, 32, 16]))
     """
 
     def __init__(
@@ -74,7 +92,11 @@ class RoiPatchSampler:
         seed: int = 0,
         device: torch.device | str = "cpu",
         *,
+        spatial_dims: int = 3,
+        whole_slices: bool = False,
+        balance: str = "case",
         augment: str = "none",
+        noise: IntensityNoise | Mapping[str, float] | None = None,
         storage_dtype: str | torch.dtype = "float16",
         output_dtype: str | torch.dtype = "float32",
         label_dtype: str | torch.dtype = "float32",
@@ -82,61 +104,86 @@ class RoiPatchSampler:
         regions: RoiSettings | Mapping[str, Any] | None = None,
         image_key: str = "image",
         label_key: str = "label",
+        budget_gb: float | None = None,
+        map_dir: str | Path | None = None,
         gather: str = "auto",
+        threads: int | None = None,
         rank: int = 0,
         world_size: int = 1,
         progress: bool = True,
     ) -> None:
-        if augment not in _AUGMENT:
+        self.roi_size = _roi_size(roi_size, spatial_dims, augment)
+        _one_of("balance", balance, ("case", "cohort"))
+        if len(cohort) == 0:
+            raise InputError("cohort: expected at least one case, found none")
+        if min(patches_per_case, batch_size) < 1:
             raise InputError(
-                f"RoiPatchSampler: augment should be one of {', '.join(_AUGMENT)}, got '{augment}'"
+                f"patches_per_case, batch_size: expected 1 or more, found {patches_per_case}, {batch_size}"
             )
         if not 0 <= rank < world_size:
-            raise InputError(f"RoiPatchSampler: rank should be from 0 to {world_size - 1}, got {rank}")
-        if len(cohort) == 0:
-            raise InputError("RoiPatchSampler: the cohort should have at least one case, got none")
-        self.roi_size = tuple(int(size) for size in roi_size)
-        if augment != "none" and self.roi_size[0] != self.roi_size[1]:
-            raise InputError(
-                f"RoiPatchSampler: augment '{augment}' needs square patches, got {self.roi_size}"
-            )
+            raise InputError(f"rank: expected a number from 0 to {world_size - 1}, found {rank}")
+        if whole_slices and spatial_dims != 2:
+            raise InputError(f"whole_slices: expected spatial_dims 2, found {spatial_dims}")
         self.mix = RoiMix.of(mix)
-        self.patches_per_case, self.batch_size, self.seed = patches_per_case, batch_size, seed
+        self.batch_size, self.seed, self.rank = batch_size, seed, rank
         self.device = torch.device(device)
-        self.augment = augment
-        self.output_dtype, self.label_dtype = _dtype(output_dtype), _dtype(label_dtype)
-        self.background = background
-        self.rank, self.world_size = rank, world_size
         self.image_key, self.label_key = image_key, label_key
-        settings = RoiSettings.of(regions)
+        self.background = background
+        self._spatial_dims, self._whole_slices = spatial_dims, whole_slices
+        self._output_dtype, self._label_dtype = as_dtype(output_dtype), as_dtype(label_dtype)
+        if isinstance(noise, Mapping):
+            noise = IntensityNoise(**{"background": background, **noise})
+        self._noise = noise
 
+        settings, dtype = RoiSettings.of(regions), as_dtype(storage_dtype)
+        files = MappedFiles(map_dir) if map_dir is not None else None
         volumes, runs = [], []
-        for index in tqdm(range(len(cohort)), desc="cohort", disable=not progress):
-            volume, masks = self._read(cohort[index], index, settings, _dtype(storage_dtype))
-            volumes.append(volume)
+        for index in tqdm(range(len(cohort)), desc="cohort", unit="case", disable=not progress):
+            volume, masks = self._read(cohort[index], index, settings, dtype)
+            volumes.append(files.keep(volume) if files else volume)
             runs.append([mask_runs(mask) for mask in masks])
-        self._table = RunTable(runs, self.device)
-        self._shares = self.mix.resolve(self._table.counts)
-        self._shape = torch.tensor([volume.shape for volume in volumes], device=self.device)
-        self._offset = torch.tensor([volume.offset for volume in volumes], device=self.device)
-        if gather == "auto":
-            gather = "slices" if self.device.type == "cpu" else "vectorised"
-        if gather == "slices":
-            self._bank: SliceBank | GatherBank = SliceBank(volumes, self.roi_size, background)
+        channels = sorted({volume.image.shape[0] for volume in volumes})
+        if len(channels) > 1:
+            raise InputError(f"cohort: expected the same number of channels in every case, found {channels}")
+
+        make = BankFactory(self.roi_size, background, self.device, gather, threads)
+        room = None if budget_gb is None else int(budget_gb * 1e9)
+        if room is None or sum(volume.nbytes for volume in volumes) <= room:
+            self._memory: ResidentCohort | StreamedCohort = ResidentCohort(volumes, make)
         else:
-            self._bank = GatherBank(volumes, self.roi_size, background, self.device)
-        self.nbytes = sum(volume.nbytes for volume in volumes) + self._table.nbytes()
-        """Bytes that the cohort takes on the device."""
+            self._memory = StreamedCohort(volumes, make, room)
+            self._files = files
+            if balance == "cohort":
+                raise InputError("balance: expected `case` for a streamed cohort, found `cohort`")
+        self._offset = torch.tensor([volume.offset for volume in volumes], device=self.device)
+        self._planner = Planner(
+            RunTable(runs, self.device),
+            torch.tensor([volume.shape for volume in volumes], device=self.device),
+            self.mix,
+            patches_per_case,
+            augment,
+            balance,
+            self._memory.chunk,
+            rank,
+            world_size,
+        )
+        _ = self._planner.shares  # logged, and an unusable case found, before training starts
+        patch_bytes = (
+            self.roi_size[0] * self.roi_size[1] * self.roi_size[2] * (channels[0] * dtype.itemsize + 1)
+        )
+        blocks = self.device.type == "cpu" and gather != "vectorised"
+        self._lookahead = max(1, LOOKAHEAD_BYTES // (patch_bytes * batch_size)) if blocks else 1
         self._position = (-1, 0)
         self._resume: tuple[int, int] | None = None
 
+    @property
+    def device_bytes(self) -> int:
+        """Bytes that the cohort and its regions take on the device."""
+        return self._memory.device_bytes + self._planner.table.nbytes()
+
     def __len__(self) -> int:
         """Batches per epoch of this process."""
-        return -(-self._patches() // self.batch_size)
-
-    def _patches(self) -> int:
-        total = len(self._shape) * self.patches_per_case * _AUGMENT[self.augment]
-        return total // self.world_size
+        return sum(-(-size // self.batch_size) for size in self._planner.sizes())
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         epoch, batch = self._resume or (self._position[0] + 1, 0)
@@ -145,64 +192,63 @@ class RoiPatchSampler:
         return self._batches(epoch, batch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next `iter()` start at `epoch`, counted from 0."""
+        """Let the next `iter()` start epoch number `epoch`, counted from 0."""
         self._resume = (epoch, 0)
 
     def state_dict(self) -> dict[str, int]:
-        """Seed, epoch and the number of its batches that were given out."""
+        """Seed, epoch, and how many of its batches were given out."""
         epoch, batch = self._resume or self._position
-        if batch >= len(self):
+        if epoch < 0 or batch >= len(self):
             epoch, batch = epoch + 1, 0
         return {"seed": self.seed, "epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Let the next `iter()` go on where `state_dict` was taken."""
         self.seed = int(state["seed"])
-        self._resume = (max(0, int(state["epoch"])), int(state["batch"]))
+        self._resume = (int(state["epoch"]), int(state["batch"]))
 
-    def plan(self, epoch: int) -> dict[str, Tensor]:
-        """What an epoch draws in this process, in order; every entry has one row per patch.
-
-        `case` (N,), `region` (N,) index into `REGIONS`, `centre` (N, 3) voxel in the whole volume, `op` (N,)
-        index into `SYMMETRIES`; all int64 on the device.
-        """
-        # Random numbers come from the CPU, so that every device draws the same patches; one copy per epoch.
-        random = torch.Generator().manual_seed(_mixed(self.seed, epoch))
-        cases, each = len(self._shape), self.patches_per_case
-        case = torch.arange(cases).repeat_interleave(each)
-        phase = torch.rand(cases, generator=random, dtype=torch.float64)
-        place = (torch.arange(each).repeat(cases) + phase[case]) / each
-        until = self._shares.cumsum(1)
-        until[until > 1 - 1e-9] = 2.0  # the last region of a case, whatever the sum rounds to
-        region = (place[:, None] >= until[case]).sum(1)
-        chance = torch.rand(len(case), generator=random, dtype=torch.float64)
-        copies = _AUGMENT[self.augment]
-        order = torch.randperm(len(case) * copies, generator=random)[self.rank :: self.world_size][
-            : self._patches()
-        ]
-        if self.augment == "random":
-            op = torch.randint(len(SYMMETRIES), (len(case),), generator=random)[order]
-        else:
-            op = order // len(case)
-        order = order % len(case)
-        case, region, chance, op = (
-            t.to(self.device) for t in (case[order], region[order], chance[order], op)
-        )
-        flat = self._table.draw(case, region, chance)
-        shape = self._shape[case]
-        x, y = flat // (shape[:, 1] * shape[:, 2]), flat // shape[:, 2] % shape[:, 1]
-        centre = torch.stack([x, y, flat % shape[:, 2]], dim=1)
-        return {"case": case, "region": region, "centre": centre, "op": op}
+    def plan(self, epoch: int) -> EpochPlan:
+        """What this process draws in an epoch, in order."""
+        return self._planner.draw(self.seed, epoch)
 
     def _batches(self, epoch: int, first: int) -> Iterator[dict[str, Tensor]]:
         plan = self.plan(epoch)
         half = torch.tensor([size // 2 for size in self.roi_size], device=self.device)
-        corner = plan["centre"] - half - self._offset[plan["case"]]
-        for batch in range(first, len(self)):
-            rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            images, labels = self._bank.gather(plan["case"][rows], corner[rows], plan["op"][rows])
-            self._position = (epoch, batch + 1)
-            yield {self.image_key: images.to(self.output_dtype), self.label_key: labels.to(self.label_dtype)}
+        corner = plan.centre - half - self._offset[plan.case]
+        done = [-(-size // self.batch_size) for size in plan.sizes]  # batches per chunk
+        skipped = 0
+        while skipped < len(done) and first >= sum(done[: skipped + 1]):
+            skipped += 1
+        number = sum(done[:skipped])
+        row = sum(plan.sizes[:skipped])
+        chunks, sizes = plan.chunks[skipped:], plan.sizes[skipped:]
+        banks = self._memory.banks(chunks) if chunks else iter(())
+        for chunk, size, bank in zip(chunks, sizes, banks, strict=False):
+            place = torch.empty(len(self._offset), dtype=torch.int64)
+            place[chunk] = torch.arange(len(chunk))
+            case = place.to(self.device)[plan.case[row : row + size]]
+            skip = max(0, first - number)
+            number += skip
+            for start in range(skip * self.batch_size, size, self.batch_size * self._lookahead):
+                stop = min(size, start + self.batch_size * self._lookahead)
+                rows = slice(row + start, row + stop)
+                images, labels = bank.gather(case[start:stop], corner[rows], plan.op[rows])
+                pairs = zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
+                for image, label in pairs:
+                    number += 1
+                    self._position = (epoch, number)
+                    yield self._finished(image, label, epoch, number)
+            row += size
+            del bank  # so that its memory is free before the next chunk but one is copied
+
+    def _finished(self, image: Tensor, label: Tensor, epoch: int, number: int) -> dict[str, Tensor]:
+        """A batch in the shape and dtypes that were asked for, with noise."""
+        if self._spatial_dims == 2:
+            image, label = image[..., 0], label[..., 0]
+        image, label = image.to(self._output_dtype), label.to(self._label_dtype)
+        if self._noise is not None:
+            image = self._noise(image, generator(self.seed, epoch, number, self.rank, device=self.device))
+        return {self.image_key: image, self.label_key: label}
 
     def _read(
         self, item: Mapping[str, Any], index: int, settings: RoiSettings, dtype: torch.dtype
@@ -212,26 +258,36 @@ class RoiPatchSampler:
         masks = case_masks(item, name, self.mix, settings, self.background, self.image_key, self.label_key)
         image, lesion = plain(item[self.image_key]), masks[REGIONS.index("lesion")]
         box = bounding_box((image != self.background).any(0) | lesion) or (slice(0, 1),) * 3
-        cut = image[(slice(None), *box)]
-        cut = cut.round() if not dtype.is_floating_point else cut
-        stored = StoredVolume(
-            cut.to("cpu", dtype, copy=True).contiguous(),
-            lesion[box].to("cpu", torch.uint8).contiguous(),
+        kept = image[(slice(None), *box)]
+        kept = kept if dtype.is_floating_point else kept.round()
+        volume = StoredVolume(
+            torch.empty(kept.shape, dtype=dtype).copy_(kept),
+            torch.empty(kept.shape[1:], dtype=torch.uint8).copy_(lesion[box]),
             tuple(image.shape[1:]),
             tuple(span.start for span in box),
         )
-        return stored, masks
+        return volume, slice_masks(masks) if self._whole_slices else masks
 
 
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+def _roi_size(roi_size: Sequence[int], spatial_dims: int, augment: str) -> tuple[int, int, int]:
+    _one_of("spatial_dims", spatial_dims, (2, 3))
+    _one_of("augment", augment, tuple(AUGMENT))
+    sizes = tuple(int(size) for size in roi_size)
+    if len(sizes) != spatial_dims or min(sizes) < 1:
+        raise InputError(f"roi_size: expected {spatial_dims} sizes from 1, found {list(roi_size)}")
+    if augment != "none" and sizes[0] != sizes[1]:
+        raise InputError(f"roi_size: expected square patches for augment {augment!r}, found {list(roi_size)}")
+    return sizes if spatial_dims == 3 else (*sizes, 1)  # type: ignore[return-value]
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name}: expected one of {', '.join(map(str, allowed))}, found {value!r}")
+
+
+def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """A torch dtype, by itself or by its name."""
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype):
-        raise InputError(f"RoiPatchSampler: dtype should name a torch dtype, got {dtype!r}")
+        raise InputError(f"dtype: expected the name of a torch dtype such as float16, found {dtype!r}")
     return found
-
-
-def _mixed(seed: int, epoch: int) -> int:
-    """One 64-bit seed from two numbers, so that (0, 1) and (1, 0) share nothing."""
-    import numpy as np
-
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
