@@ -27,7 +27,7 @@ class HostBuffers:
         """Uninitialised contiguous tensor of the given shape and dtype."""
         count = math.prod(shape) * dtype.itemsize
         for index in range(len(self._pool)):
-            # 2 references are the pool's and the call's own. A tensor and its views hold one more until freed.
+            # 2 references are the pool's and the call's. A tensor and its views hold one more until freed.
             if self._pool[index].nbytes >= count and sys.getrefcount(self._pool[index]) <= 2:
                 break
         else:

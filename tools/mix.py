@@ -73,7 +73,7 @@ class RoiMix:
         """Whether patches are wanted from a region."""
         return getattr(self, region) > 0
 
-    def resolve(self, counts: Tensor) -> Tensor:
+    def resolve(self, counts: Tensor, quiet: bool = False) -> Tensor:
         """Shares per case, (cases, regions) float64, given the voxels that each region has there.
 
         The share of an empty negative region goes to the other negative regions of the mix, in proportion;
@@ -83,6 +83,7 @@ class RoiMix:
 
         Args:
             counts: voxels per case and region, (cases, regions) int64, regions in the order of `REGIONS`.
+            quiet: do not log which regions are empty.
 
         Raises:
             InputError: a case in which no region has a voxel.
@@ -107,7 +108,8 @@ class RoiMix:
                 raise InputError(
                     "RoiMix: every case should have a voxel in some region, got one that has none"
                 )
-        self._log(present, len(counts))
+        if not quiet:
+            self._log(present, len(counts))
         return shares
 
     def _log(self, present: Tensor, cases: int) -> None:

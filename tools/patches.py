@@ -56,6 +56,27 @@ def symmetry(patch: Tensor, op: int) -> Tensor:
     return patch.flip(op - 4) if op < 3 else torch.rot90(patch, op - 2, (-3, -2))
 
 
+def cut(volume: Tensor, corner: Sequence[int], size: Sequence[int], background: float) -> Tensor:
+    """One patch (C, *size) of a volume (C, X, Y, Z), padded with `background` where it sticks out."""
+    patch = volume.new_full((volume.shape[0], *size), background)
+    source, target = _overlap(corner, size, volume.shape[1:])
+    patch[(slice(None), *target)] = volume[(slice(None), *source)]
+    return patch
+
+
+def _overlap(
+    corner: Sequence[int], size: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where a patch and a volume overlap, as slices of the volume and of the patch; empty ones if nowhere."""
+    spans = list(zip(corner, size, shape, strict=True))
+    starts = [min(max(0, low), n) for low, _, n in spans]
+    stops = [max(start, min(low + r, n)) for start, (low, r, n) in zip(starts, spans, strict=True)]
+    source = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
+    # Where nothing overlaps, a stretch of length 0 at the patch's near end.
+    lows = [low if start < stop else start for low, start, stop in zip(corner, starts, stops, strict=True)]
+    return source, tuple(slice(s.start - low, s.stop - low) for s, low in zip(source, lows, strict=True))
+
+
 class SliceBank:
     """Volumes in host memory, from which patches are copied block by block.
 
@@ -123,13 +144,9 @@ class SliceBank:
                 to_label[:] = label[x : x + rx, y : y + ry, z : z + rz]
                 continue
             to_image[:], to_label[:] = self._fill, 0
-            spans = zip((x, y, z), self.roi_size, label.shape, strict=True)
-            inner = [(max(0, low), min(size, low + r), low) for low, r, size in spans]
-            if all(start < stop for start, stop, _ in inner):
-                source = tuple(slice(start, stop) for start, stop, _ in inner)
-                target = tuple(slice(start - low, stop - low) for start, stop, low in inner)
-                to_image[(slice(None), *target)] = image[(slice(None), *source)]
-                to_label[target] = label[source]
+            source, target = _overlap((x, y, z), self.roi_size, label.shape)
+            to_image[(slice(None), *target)] = image[(slice(None), *source)]
+            to_label[target] = label[source]
 
 
 def _untransformed(patch: np.ndarray, op: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from tools.roi_case import RoiSettings, case_masks, case_name, plain, slice_mask
 from tools.runs import RunTable, mask_runs
 
 LOOKAHEAD_BYTES = 32_000_000
-"""Patches that are copied at once on a CPU. More share cache lines; too many fall out of the cache themselves."""
+"""Patches copied at once on a CPU: more share cache lines; too many fall out of the cache themselves."""
 
 
 class RoiPatchSampler:
@@ -76,8 +76,8 @@ class RoiPatchSampler:
         InputError: a case or an argument that cannot be used.
 
     Example:
-        >>> cohort = [{"image": torch.rand(2, 64, 64, 20), "label": (torch.rand(1, 64, 64, 20) > 0.99).float()}]
-        >>> sampler = RoiPatchSampler(cohort, (32, 32, 16), "brain", patches_per_case=8, batch_size=4, progress=False)
+        >>> image, label = torch.rand(2, 64, 64, 20), torch.rand(1, 64, 64, 20) > 0.99
+        >>> sampler = RoiPatchSampler([{"image": image, "label": label}], (32, 32, 16), "brain", 8, 4)
         >>> len(sampler), next(iter(sampler))["image"].shape
         (2, torch.Size([4, 2, 32, 32, 16]))
     """
