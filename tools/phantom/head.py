@@ -11,8 +11,53 @@ import torch
 from monai.data import MetaTensor
 
 from tools.errors import InputError
+from tools.phantom.bleed import Bleed
+from tools.phantom.brain import Brain
+from tools.phantom.confounders import Confounders
+from tools.phantom.cranium import Cranium
+from tools.phantom.fields import Lattice, as_distance, band_noise, mix_mirror
 from tools.phantom.geometry import Pose, head_points, scan_affine
 from tools.phantom.kinds import CLASSES, check_kind, draw_types
+from tools.phantom.layers import Epidural, Subdural
+from tools.phantom.masses import Intraparenchymal, Intraventricular, Subarachnoid
+from tools.phantom.person import draw_person
+from tools.phantom.render import Scene
+from tools.phantom.scanner import Scanner, acquire, draw_scanner, metal_streaks, table_share
+
+#: Wavelengths in mm of the noise fields fine, mid, long and of the displacement.
+WAVELENGTHS = (10.0, 25.0, 60.0, 120.0, 120.0, 120.0)
+
+#: Distance in mm between points through a slice's thickness, at most.
+SUBSLICE = 1.8
+
+#: Points evaluated at once on a CPU: temporaries stay in its cache.
+CHUNK = 300_000
+
+
+@dataclass
+class Plan:
+    """All that is decided before a voxel is computed."""
+
+    types: tuple[str, ...]
+    pose: Pose
+    affine: np.ndarray
+    scene: Scene
+    scanner: Scanner
+    generator: torch.Generator
+    truth: dict[str, Any]
+
+
+@dataclass
+class Volumes:
+    """Exact volumes (X, Y, Z) before the scan; `shares` is (types, X, Y, Z)."""
+
+    hu: torch.Tensor
+    head: torch.Tensor
+    brain: torch.Tensor
+    ventricle: torch.Tensor
+    depth: torch.Tensor
+    band: torch.Tensor
+    shares: torch.Tensor
 
 
 @dataclass
@@ -59,6 +104,10 @@ class HeadPhantom:
         spacing: voxel size in mm.
         kind: see `tools.phantom.kinds`.
         device: where the volume is computed; random numbers are always drawn on the CPU.
+        pose: fixed pose; None draws one.
+        tilt: gantry tilt in degrees; the affine is then a shear, as in a tilted DICOM series.
+        asymmetry: 0 makes the undeformed head its own mirror image, 1 is natural.
+        noise: False leaves out noise, artefacts, table and metal.
 
     Raises:
         InputError: unknown kind, impossible shape or spacing.
@@ -77,120 +126,154 @@ class HeadPhantom:
         spacing: Sequence[float] = (0.9, 0.9, 5.0),
         kind: str = "any",
         device: torch.device | str = "cpu",
+        pose: Pose | None = None,
+        tilt: float = 0.0,
+        asymmetry: float = 1.0,
+        noise: bool = True,
     ) -> None:
         check_size(shape, spacing)
         self.seed, self.index, self.kind = int(seed), int(index), check_kind(kind)
         self.shape, self.spacing = tuple(int(n) for n in shape), tuple(float(mm) for mm in spacing)
         self.device = torch.device(device)
+        self.pose, self.tilt, self.asymmetry, self.noise = pose, float(tilt), float(asymmetry), bool(noise)
 
-    def render(self) -> PhantomCase:
-        """Compute the case."""
+    def draw_bleeds(self, types: tuple[str, ...], rng: np.random.Generator, texture: Lattice) -> list[Bleed]:
+        """The bleeds in class order; an IVH beside an IPH starts where the IPH breaks through."""
+        makers = {
+            "edh": lambda: Epidural(rng),
+            "sdh": lambda: Subdural(rng),
+            "iph": lambda: Intraparenchymal(rng, texture, "ivh" in types),
+            "sah": lambda: Subarachnoid(rng),
+        }
+        bleeds = {name: makers[name]() for name in types if name != "ivh"}
+        if "ivh" in types:
+            iph = bleeds.get("iph")
+            near = iph is not None and iph.place in ("putamen", "thalamus")
+            bleeds["ivh"] = Intraventricular(rng, iph.center * (0.6, 1, 1) if near else None)
+        # Layers displace the brain, so they come first; blood that fills spaces comes last.
+        return [bleeds[name] for name in ("edh", "sdh", "ivh", "iph", "sah") if name in bleeds]
+
+    def draw_pose(self, rng: np.random.Generator) -> Pose:
+        """Random pose; along z the vertex is kept inside a scan that is high enough to hold a head."""
+        base = float(np.clip(self.shape[2] * self.spacing[2] / 2 - 92, -13, 13))
+        shift = np.clip(rng.normal((0, 0, base), (6, 6, 4)), -20, 20)
+        return Pose(
+            yaw=float(np.clip(rng.normal(0, 6), -20, 20)),
+            roll=float(np.clip(rng.normal(0, 4), -20, 20)),
+            pitch=float(np.clip(rng.normal(0, 6), -15, 15)),
+            shift=tuple(shift.tolist()),
+        )
+
+    def plan(self) -> Plan:
+        """Draw everything random and calibrate the bleeds."""
         state = np.random.SeedSequence([self.seed, self.index])
         rng = np.random.default_rng(state)
         generator = torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
         types = draw_types(self.kind, self.index, rng)
-        pose = Pose(
-            yaw=float(np.clip(rng.normal(0, 7), -20, 20)),
-            roll=float(np.clip(rng.normal(0, 5), -20, 20)),
-            pitch=float(np.clip(rng.normal(0, 6), -15, 15)),
-            shift=tuple(np.clip(rng.normal(0, 6, 3), -20, 20).tolist()),
-        )
-        affine = scan_affine(self.shape, self.spacing)
-        points = head_points(
-            np.linalg.inv(pose.matrix) @ affine, self.shape, range(self.shape[2]), 1, self.device
-        )
-        x, y, z = points.squeeze(-1)
-
-        noise = torch.randn((3, 1, 20, 20, 16), generator=generator).to(self.device)
-
-        def wobble(channel: int, scale: float) -> torch.Tensor:
-            grid = torch.stack((z, y, x), -1)[None] / scale
-            return torch.nn.functional.grid_sample(
-                noise[channel : channel + 1], grid, align_corners=False, padding_mode="reflection"
-            )[0, 0]
-
-        def ellipsoid(center, axes):
-            c, a = center, axes
-            r = (((x - c[0]) / a[0]) ** 2 + ((y - c[1]) / a[1]) ** 2 + ((z - c[2]) / a[2]) ** 2).sqrt()
-            return (r - 1) * min(a)
-
-        size = rng.uniform(0.93, 1.06)
-        a, b, c = 67 * size, 83 * size, 70 * size
-        width = a * (1 - 0.12 * y / b)
-        brain = (((x / width) ** 2 + (y / b) ** 2 + (z / c) ** 2).sqrt() - 1) * a + wobble(0, 110)
-        skull, scalp = brain - rng.uniform(5, 8), brain - rng.uniform(11, 15)
-        hu = torch.full_like(x, -1000.0)
-        hu = torch.where(scalp < 0, 20.0, hu)
-        hu = torch.where(skull < 0, 1200.0, hu)
-        cortex = wobble(1, 60).abs()
-        tissue = torch.where(brain > -4, 36.0, 28.0) - 14 * (cortex < 0.12) * (brain > -18)
-        hu = torch.where(brain < 0, tissue, hu)
-        wide = rng.uniform(0.7, 1.4)
-        side = x.abs()
-        ventricle = torch.minimum(
-            (
-                ((side - 11 - 0.15 * (y - 5).abs()) / (7 * wide)) ** 2
-                + ((y - 5) / 38) ** 2
-                + ((z - 12) / 13) ** 2
-            ).sqrt()
-            - 1,
-            ((x / (2.5 * wide)) ** 2 + ((y + 2) / 14) ** 2 + (z / 10) ** 2).sqrt() - 1,
-        )
-        ventricle = (ventricle < 0) & (brain < -5)
-        hu = torch.where(ventricle, 8.0, hu)
-
-        classes = torch.zeros_like(x, dtype=torch.uint8)
-        inside = brain < -6
-        fresh = rng.uniform(55, 75)
-        for name in types:
-            volume = float(np.exp(rng.uniform(np.log(1.0), np.log(80))))
-            radius = (volume * 1000 * 3 / (4 * np.pi)) ** (1 / 3)
-            sign = rng.choice([-1, 1])
-            if name in ("edh", "sdh", "sah"):
-                depth = -brain
-                angle = ((x * sign > 15) & (((y / 60) ** 2 + (z / 50) ** 2) < rng.uniform(0.2, 1.0))).bool()
-                layer = {"edh": (0.5, radius * 0.5 + 4), "sdh": (0.5, 6 + radius * 0.15), "sah": (2, 9)}[name]
-                mask = (depth > layer[0]) & (depth < layer[1]) & angle
-                mask = mask & (cortex < 0.2) if name == "sah" else mask
-            elif name == "ivh":
-                level = rng.uniform(-25, 20)
-                mask = ventricle & (y < level)
-                mask = mask if rng.random() < 0.7 else ventricle & (x * sign > 0)
-            else:
-                center = (sign * rng.uniform(22, 38), rng.uniform(-35, 30), rng.uniform(-5, 35))
-                stretch = np.exp(rng.normal(0, 0.2, 3))
-                stretch = stretch / stretch.prod() ** (1 / 3) * radius
-                bump = 0.2 * radius * wobble(2, 40)
-                blob = ellipsoid(center, stretch) + bump
-                hu = torch.where((blob < rng.uniform(3, 8)) & inside & ~ventricle, 20.0, hu)
-                mask = (blob < 0) & inside & ~ventricle
-            mask = mask & (brain < 0) & (classes == 0)
-            classes = torch.where(
-                mask, torch.tensor(CLASSES[name], dtype=torch.uint8, device=self.device), classes
-            )
-            hu = torch.where(mask, torch.tensor(fresh, dtype=torch.float32, device=self.device), hu)
-
-        grain = torch.randn(hu.shape, generator=generator).to(self.device)
-        blurred = torch.nn.functional.avg_pool3d(
-            hu[None, None], (3, 3, 1), 1, (1, 1, 0), count_include_pad=False
-        )[0, 0]
-        soft = torch.nn.functional.avg_pool3d(grain[None, None], (3, 3, 1), 1, (1, 1, 0))[0, 0]
-        hu = (blurred + rng.uniform(6, 10) * soft).round().clamp(-1024, 3071)
-
-        ml = float(np.prod(self.spacing)) / 1000
-        counts = torch.bincount(classes.flatten().long(), minlength=6).tolist()
+        person = draw_person(rng, self.asymmetry)
+        pose = self.pose or self.draw_pose(rng)
+        affine = scan_affine(self.shape, self.spacing, self.tilt)
+        confounders = Confounders(rng, person.age, self.asymmetry)
+        scanner = draw_scanner(rng, self.spacing[2])
+        noise = mix_mirror(band_noise(WAVELENGTHS, 56, 112.0, generator), self.asymmetry, odd=(3,))
+        noise = Lattice(noise.to(self.device), 112.0)
+        folds = mix_mirror(band_noise((30.0, 17.0), 64, 76.0, generator), self.asymmetry)
+        folds = Lattice(as_distance(folds, 2 * 76.0 / 63).to(self.device), 76.0)
+        bleeds = self.draw_bleeds(types, rng, noise)
+        swelling = float(np.clip(sum(b.volume for b in bleeds) / 150, 0, 0.8) * (1 - 0.5 * person.atrophy))
+        wide = float(rng.uniform(1.1, 1.7)) if "ivh" in types else 1.0
+        brain = Brain(person, folds, swelling, wide)
+        up = tuple((np.linalg.inv(pose.matrix[:3, :3]) @ (0, 1, 0)).tolist())
+        scene = Scene(person, noise, brain, Cranium(person), confounders, bleeds, up)
+        scene.calibrate(float(np.prod(person.scale)) / 1000, self.device)
         truth = {
             "seed": self.seed,
             "index": self.index,
             "kind": self.kind,
+            "types": list(types),
             "plane": pose.plane(),
             "pose": pose.as_dict(),
-            "volume_ml": {name: counts[value] * ml for name, value in CLASSES.items()},
+            "tilt": self.tilt,
+            "age": round(person.age, 1),
+            "confounders": confounders.names,
+            "blood_hu": {bleed.name: round(bleed.hu, 1) for bleed in bleeds},
+            "scanner": scanner.summary(),
         }
+        order = tuple(bleed.name for bleed in bleeds)
+        return Plan(order, pose, affine, scene, scanner, generator, truth)
+
+    def voxel_to_head(self, plan: Plan) -> np.ndarray:
+        """4x4 matrix from voxel indices to normalised head coordinates."""
+        normal = np.diag([*(1 / np.asarray(plan.scene.person.scale)), 1.0])
+        return normal @ np.linalg.inv(plan.pose.matrix) @ plan.affine
+
+    def paint_slices(self, plan: Plan) -> Volumes:
+        """Evaluate the scene over all slices, some at a time."""
+        matrix = self.voxel_to_head(plan)
+        nx, ny, nz = self.shape
+        sub = max(1, int(np.ceil(self.spacing[2] / SUBSLICE)))
+        count = nz if self.device.type != "cpu" else max(1, CHUNK // (nx * ny * sub))
+        h = max(self.spacing[0], self.spacing[1])
+        parts = []
+        for start in range(0, nz, count):
+            slices = range(start, min(start + count, nz))
+            points = head_points(matrix, self.shape, slices, sub, self.device).flatten(1)
+            values = plan.scene(*points, h)
+            parts.append(values.view(values.shape[0], nx, ny, len(slices), sub).mean(-1))
+        hu, head, brain, ventricle, depth, band, *shares = torch.cat(parts, -1)
+        shares = torch.stack(shares) if shares else hu.new_zeros((0, *self.shape))
+        return Volumes(hu, head, brain, ventricle, depth, band, shares)
+
+    def scan(self, plan: Plan, volumes: Volumes) -> torch.Tensor:
+        """Put the head on a table and scan it."""
+        affine = torch.as_tensor(plan.affine, dtype=torch.float32, device=self.device)
+        nx, ny, nz = self.shape
+        hu = volumes.hu
+        i, j = (torch.arange(n, dtype=torch.float32, device=self.device) for n in (nx, ny))
+        wx = (affine[0, 0] * i + affine[0, 3])[:, None].expand(nx, ny)
+        wy = (affine[1, 1] * j + affine[1, 3])[None].expand(nx, ny)
+        if self.noise:
+            occupied = (volumes.head.amax((0, 2)) > 0.5).to(torch.uint8).argmax()
+            table = table_share((wx, wy, wx), wy[0, occupied], plan.scanner, max(self.spacing[:2]))
+            air = (1 - volumes.head)[...] * table[..., None]
+            hu = hu + (plan.scanner.table_hu + 1000) * air
+            if plan.scene.confounders.metal is not None:
+                p = plan.scene.person.scale
+                local = np.append(np.asarray(plan.scene.confounders.metal) * p, 1)
+                voxel = np.linalg.inv(plan.affine) @ plan.pose.matrix @ local
+                k = torch.arange(nz, dtype=torch.float32, device=self.device)
+                offsets = [
+                    ((t - float(c)) * mm).view(shape)
+                    for t, c, mm, shape in zip(
+                        (i, j, k), voxel, self.spacing, ((-1, 1, 1), (1, -1, 1), (1, 1, -1)), strict=False
+                    )
+                ]
+                hu = hu + metal_streaks(*offsets, self.spacing)
+        white = torch.randn((nz, nx, ny), generator=plan.generator).to(self.device)
+        lines = torch.randn((nz, 1, ny), generator=plan.generator).to(self.device)
+        return acquire(hu, volumes.depth, volumes.band, plan.scanner, self.spacing, white, lines, self.noise)
+
+    def render(self) -> PhantomCase:
+        """Compute the case."""
+        plan = self.plan()
+        volumes = self.paint_slices(plan)
+        image = self.scan(plan, volumes)
+        shares = volumes.shares
+        blood = shares.sum(0) > 0.5
+        values = torch.tensor([CLASSES[name] for name in plan.types], dtype=torch.uint8, device=self.device)
+        classes = torch.zeros_like(blood, dtype=torch.uint8)
+        if plan.types:
+            classes = torch.where(blood, values[shares.argmax(0)], classes)
+        brain = (volumes.brain > 0.5) | blood
+        ventricles = (volumes.ventricle > 0.5) | (classes == CLASSES["ivh"])
 
         def wrap(volume: torch.Tensor) -> MetaTensor:
-            return MetaTensor(volume[None], affine=torch.as_tensor(affine))
+            return MetaTensor(volume[None], affine=torch.as_tensor(plan.affine))
 
+        counts = torch.bincount(classes.flatten().long(), minlength=6).tolist()
+        ml = float(np.prod(self.spacing)) / 1000
+        truth = plan.truth | {"volume_ml": {name: counts[value] * ml for name, value in CLASSES.items()}}
+        truth |= {"brain_ml": int(brain.sum()) * ml, "ventricles_ml": int(ventricles.sum()) * ml}
         return PhantomCase(
-            wrap(hu), wrap(classes), wrap((brain < 0).to(torch.uint8)), wrap(ventricle.to(torch.uint8)), truth
+            wrap(image), wrap(classes), wrap(brain.to(torch.uint8)), wrap(ventricles.to(torch.uint8)), truth
         )

@@ -32,7 +32,7 @@ from tools.phantom.head import HeadPhantom, PhantomCase
 from tools.phantom.kinds import check_kind, lesion_types
 
 #: Raised whenever the same seed gives another picture, so that old files are not taken for new ones.
-PHANTOM_VERSION = 1
+PHANTOM_VERSION = 2
 
 LAYOUTS = ("nifti", "ct_ich_v1")
 FOLDERS = ("images", "labels", "classes", "brains", "ventricles")
