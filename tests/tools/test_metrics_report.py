@@ -1,4 +1,4 @@
-"""The report of an evaluation: what it writes, in one process and in two."""
+"""The report of an evaluation: what it writes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, MetaTensor
@@ -141,18 +139,3 @@ def test_bad_input_is_named(tmp_path: Path, item: dict, message: str) -> None:
 
     with pytest.raises(InputError, match=message):
         score()
-
-
-def evaluate_rank(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    report = SegmentationReport(Path(folder) / "two")
-    run(report, items(CASES[rank::2]))  # 3 cases on one rank, 2 on the other
-    assert len(report.rows) == len(CASES)
-    dist.destroy_process_group()
-
-
-def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
-    run(SegmentationReport(tmp_path / "one"), items())
-    mp.spawn(evaluate_rank, args=(str(tmp_path),), nprocs=2)
-    for name in ("per_case.csv", "summary.json"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -52,9 +52,10 @@ def count_true(mask: torch.Tensor) -> torch.Tensor:
     whole = mask.shape[-1] // (depth * word) * (depth * word)
     total = mask[..., whole:].sum(-1)
     if whole:
-        words = mask[..., :whole].contiguous().view(torch.int64)
-        bytes_ = words.unflatten(-1, (-1, depth)).sum(-1).view(torch.uint8)
-        total = total + bytes_.sum(-1)
+        # a fresh copy is aligned to eight bytes, which a view into a larger tensor need not be
+        words = mask[..., :whole].clone(memory_format=torch.contiguous_format).flatten().view(torch.int64)
+        columns = words.view(-1, depth).sum(-1).view(torch.uint8)
+        total = total + columns.view(*mask.shape[:-1], -1).sum(-1)
     return total
 
 
