@@ -22,7 +22,8 @@ def machine() -> str:
         names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
         name = (names[0] if names else name) + (" (AVX512-BF16)" if "avx512_bf16" in text else "")
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
-    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{gpu}, torch {torch.__version__}"
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{name}, {cores}{gpu}, torch {torch.__version__}"
 
 
 def synchronize(device: torch.device | str) -> None:
@@ -61,4 +62,5 @@ def report(name: str, rows: Sequence[dict[str, Any]], out: str | None = None) ->
     print(f"\n{name}, on {machine()}\n\n{table(rows)}\n")
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(json.dumps({"name": name, "machine": machine(), "rows": list(rows)}, indent=2) + "\n")
+        content = {"name": name, "machine": machine(), "rows": list(rows)}
+        Path(out).write_text(json.dumps(content, indent=2) + "\n")

@@ -12,7 +12,9 @@ import torch
 @pytest.fixture(
     params=[
         "cpu",
-        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+        ),
     ]
 )
 def device(request: pytest.FixtureRequest) -> torch.device:

@@ -1,0 +1,100 @@
+"""The cache: hit when nothing changed, miss when a file's content or an argument did."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.transforms import (
+    Compose,
+    CropForegroundd,
+    EnsureChannelFirstd,
+    MapTransform,
+    RandFlipd,
+    ScaleIntensityd,
+)
+
+from tools.cache import CachedDataset, transform_hash
+
+
+class Load(MapTransform):
+    """Reads .npy files and counts how often."""
+
+    calls = 0
+
+    def __init__(self, keys, factor=1.0):
+        super().__init__(keys)
+        self.factor = factor
+
+    def __call__(self, data):
+        type(self).calls += 1
+        return {**data, **{key: torch.as_tensor(np.load(data[key])) * self.factor for key in self.keys}}
+
+
+@pytest.fixture
+def items(tmp_path):
+    Load.calls = 0
+    np.save(tmp_path / "a.npy", np.arange(8.0).reshape(1, 2, 4))
+    return [{"image": str(tmp_path / "a.npy"), "case": "a"}]
+
+
+def read(items, cache, factor=1.0, *more):
+    return CachedDataset(items, Compose([Load("image", factor), *more]), cache)[0]["image"]
+
+
+def test_second_run_computes_nothing(items, tmp_path):
+    first = read(items, tmp_path / "cache")
+    again = read(items, tmp_path / "cache")
+    assert Load.calls == 1
+    assert torch.equal(first, again)
+
+
+def test_other_content_or_argument_is_computed_anew(items, tmp_path):
+    read(items, tmp_path / "cache")
+    assert read(items, tmp_path / "cache", 2.0).max() == 14
+    np.save(items[0]["image"], np.ones((1, 2, 4)))
+    assert read(items, tmp_path / "cache").max() == 1
+    assert Load.calls == 3
+
+
+def test_random_transforms_are_not_cached(items, tmp_path):
+    data = CachedDataset(
+        items, Compose([Load("image"), RandFlipd("image", prob=0.5, spatial_axis=1)]), tmp_path / "c"
+    )
+    data.transform.set_random_state(0)
+    assert len({tuple(data[0]["image"].flatten().tolist()) for _ in range(20)}) == 2
+    assert Load.calls == 1
+
+
+def test_interrupted_write_leaves_nothing(items, tmp_path, monkeypatch):
+    def fail(result, path):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fail)
+        with pytest.raises(OSError, match="disk full"):
+            read(items, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert read(items, tmp_path / "cache").max() == 7
+
+
+def test_no_cache(items):
+    read(items, None)
+    read(items, None)
+    assert Load.calls == 2
+
+
+def test_hash_is_of_arguments_not_of_use():
+    """MONAI's transforms grow attributes at their first call."""
+    steps = [
+        EnsureChannelFirstd("image", channel_dim="no_channel"),
+        CropForegroundd("image", source_key="image"),
+    ]
+    before = transform_hash(steps)
+    Compose(steps)({"image": torch.eye(4)})
+    assert transform_hash(steps) == before
+    assert transform_hash([CropForegroundd("image", source_key="image", margin=2)]) != transform_hash(
+        steps[1:]
+    )
+    assert transform_hash([ScaleIntensityd("a")]) != transform_hash([ScaleIntensityd("b")])
