@@ -9,7 +9,13 @@ known about it.
 | `kinds` | which hemorrhages a kind of case holds, and which of them are the label |
 | `head` | one case: `HeadPhantom(seed, ...).render()` -> `PhantomCase` |
 | `stream` | `PhantomStream`: endless cases made on the training device |
-| `writer` | `write_phantoms`: NIfTI files, truth and a MONAI datalist on disk |
+| `person`, `fields`, `geometry` | what is drawn: numbers, noise fields, pose |
+| `cranium`, `ventricles`, `brain` | anatomy: bone and face, ventricles, brain |
+| `bleed`, `layers`, `masses` | hemorrhage: what all share; EDH and SDH; IPH, IVH and SAH |
+| `confounders` | bright and dark things that are no intracranial blood |
+| `render`, `scanner` | from shapes to voxels, and what a scanner does to them |
+| `writer` | `write_phantoms`: a data set on disk |
+| `nifti_layout`, `ct_ich_layout`, `files` | its two layouts, and how files are written |
 
 Head coordinates: mm, x to the patient's right, y to the front, z up, origin mid-brain; the mid-sagittal plane
 is x = 0. World coordinates: RAS+ mm. Class values: 0 background, 1 EDH, 2 IPH, 3 IVH, 4 SAH, 5 SDH.

@@ -166,9 +166,11 @@ class Brain:
         p, a = self.person, x.abs()
         white = p.white + 0.8 * mid + 0.5 * long
         grey = p.grey + 0.8 * mid + 0.6 * fine
-        # Old white matter is darker around the horns' tips.
-        rim = bump((s.ventricle.clamp_min(0) / 9) ** 2) * bump(((y - 8).abs() - 38) ** 2 / 700.0)
-        white = white - (7.0 * p.atrophy * rim)
+        # Old white matter is darker around the ventricles, most of all at the tips of the horns.
+        near = s.ventricle.clamp_min(0)
+        tips = bump(((y - 2).abs() - 36) ** 2 / 500.0)
+        rim = bump((near / 11) ** 2) * (0.35 + 0.65 * tips) + 0.3 * bump((near / 22) ** 2)
+        white = white - p.leukoaraiosis * rim * (1 + 0.3 * mid)
         hu = paint(white, grey, cover(s.pia - CORTEX - 1.1 * mid - 0.5 * fine, 2.2))
 
         nuclei = (

@@ -65,7 +65,7 @@ class Confounders:
             normal = unit(np.cross(direction, rng.normal(size=3)))
             self.fracture = (direction, normal, float(rng.uniform(0.4, 1.0)), float(rng.uniform(0.4, 1.1)))
         self.metal = None
-        if has("metal", 0.06):
+        if has("metal", 0.04):
             side = float(rng.choice([-1, 1])) if asymmetry > 0 else 0.0
             self.metal = (side * rng.uniform(4, 20), float(rng.uniform(0, 14)), float(rng.uniform(-16, -6)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -89,10 +90,12 @@ class PhantomCase:
 
 def check_size(shape: Sequence[int], spacing: Sequence[float]) -> None:
     """Raise `InputError` unless the scan has a usable size."""
-    if len(shape) != 3 or any(int(n) != n or n < 8 for n in shape):
-        raise InputError(f"shape: expected three whole numbers from 8, found {tuple(shape)}")
-    if len(spacing) != 3 or any(not 0.1 <= mm <= 20 for mm in spacing):
-        raise InputError(f"spacing: expected three sizes of 0.1 to 20 mm, found {tuple(spacing)}")
+    whole = isinstance(shape, Sequence) and len(shape) == 3 and all(isinstance(n, Integral) for n in shape)
+    if not whole or min(shape) < 8:
+        raise InputError(f"shape: expected three whole numbers from 8, found {shape!r}")
+    real = isinstance(spacing, Sequence) and len(spacing) == 3 and all(isinstance(mm, Real) for mm in spacing)
+    if not real or not all(0.1 <= mm <= 20 for mm in spacing):
+        raise InputError(f"spacing: expected three sizes of 0.1 to 20 mm, found {spacing!r}")
 
 
 class HeadPhantom:
@@ -195,6 +198,7 @@ class HeadPhantom:
             "pose": pose.as_dict(),
             "tilt": self.tilt,
             "age": round(person.age, 1),
+            "sex": str(rng.choice(["female", "male"])),
             "confounders": confounders.names,
             "blood_hu": {bleed.name: round(bleed.hu, 1) for bleed in bleeds},
             "scanner": scanner.summary(),

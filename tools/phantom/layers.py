@@ -95,7 +95,12 @@ class Subdural(Layer):
         super().__init__(rng)
         self.side = float(rng.choice([-1, 1]))
         self.direction = unit((self.side * 55, rng.uniform(-35, 35), rng.uniform(5, 45)))
-        self.angle = float(rng.uniform(0.85, 1.45))
+        # A typical peak thickness for the volume; the cap's area follows, and varies.
+        self.volume = max(self.volume, 1.0)
+        peak = 2.2 + 0.75 * self.volume**0.5
+        cap = self.volume * 1000 / (2 / 3 * peak * 2 * np.pi * 72**2)
+        self.angle = float(np.clip(np.arccos(1 - min(cap, 0.9)) * rng.uniform(0.85, 1.5), 0.15, 1.5))
+        self.sheet_center = float(rng.uniform(-50, 20)), float(rng.uniform(25, 50))
         self.where = str(rng.choice(["convexity", "falx", "tentorium", "both"], p=[0.72, 0.08, 0.05, 0.15]))
         self.ragged = float(rng.uniform(0.05, 0.3))
         age = rng.choice(["acute", "mixed", "isodense"], p=[0.6, 0.22, 0.18])
@@ -118,9 +123,12 @@ class Subdural(Layer):
         """Level of the layers along falx and tentorium: mm from the sheet on this side."""
         s = site.spaces
         beside = site.x * self.side
-        falx = torch.where((s.falx < 49) & (beside > 0), s.falx * (1.2 + (site.y + 20).abs() / 60), 1e3)
-        above = site.z - tentorium_height(site.x.abs(), site.y)
-        tent = torch.where((s.tentorium < 49) & (above > 0) & (beside > 4), s.tentorium * 1.3, 1e3)
+        y, z = self.sheet_center
+        away = 1 + ((site.y - y) / 24) ** 2 + ((site.z - z) / 20) ** 2
+        falx = torch.where((s.falx < 49) & (beside > 0), s.falx * away, 1e3)
+        height = tentorium_height(site.x.abs(), site.y)
+        away = 1 + ((beside - 30) / 20) ** 2 + ((site.y + 45) / 22) ** 2
+        tent = torch.where((s.tentorium < 49) & (site.z > height) & (beside > 4), s.tentorium * away, 1e3)
         if self.where == "falx":
             return falx
         return tent if self.where == "tentorium" else torch.minimum(falx, tent) * 2.5

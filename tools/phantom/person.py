@@ -23,6 +23,7 @@ class Person:
     ventricle: float  # factor on the ventricles' radii
     ventricle_sides: tuple[float, float]
     third: float
+    leukoaraiosis: float  # HU lost around the ventricles of old white matter
     pneumatised: float
     warp: float
     grey: float
@@ -46,7 +47,7 @@ def draw_person(rng: np.random.Generator, asymmetry: float = 1.0) -> Person:
     old = float(np.clip((age - 25) / 65, 0, 1)) * rng.uniform(0.6, 1.3)
     size = rng.normal(1, 0.025)
     dense = rng.random() < 0.12
-    white = rng.normal(28.8, 1.0) - 1.0 * old
+    white = rng.normal(28.3, 1.0) - 0.8 * old
     sides = np.exp(rng.normal(0, 0.12, 2) * asymmetry)
     if asymmetry == 0:
         sides = np.ones(2)
@@ -63,9 +64,10 @@ def draw_person(rng: np.random.Generator, asymmetry: float = 1.0) -> Person:
         ventricle=float(0.72 + 0.75 * old * rng.uniform(0.6, 1.3) + rng.uniform(-0.1, 0.15)),
         ventricle_sides=(float(sides[0]), float(sides[1])),
         third=float(1.3 + 2.6 * old),
+        leukoaraiosis=float(old**1.5 * rng.uniform(2, 12)),
         pneumatised=float(rng.uniform(0.2, 1.0)),
         warp=float(rng.uniform(1.2, 2.4)),
-        grey=float(white + rng.uniform(4.8, 7.0)),
+        grey=float(white + rng.uniform(6.5, 9.0)),
         white=float(white),
         csf=float(rng.uniform(3, 9)),
         falx=float(rng.uniform(48, 60)),

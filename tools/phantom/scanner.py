@@ -38,10 +38,10 @@ def draw_scanner(rng: np.random.Generator, thickness: float) -> Scanner:
     """Draw a scanner; thinner slices are noisier."""
     return Scanner(
         blur=float(rng.uniform(0.45, 0.75)),
-        noise=float(rng.uniform(2.2, 4.2) * np.clip(5.0 / thickness, 0.7, 3.0) ** 0.5),
-        cutoff=float(rng.uniform(0.45, 0.75)),
-        slope=float(rng.uniform(0.3, 0.7)),
-        cupping=float(rng.uniform(2.0, 7.0)),
+        noise=float(rng.uniform(3.2, 5.4) * np.clip(5.0 / thickness, 0.7, 3.0) ** 0.5),
+        cutoff=float(rng.uniform(0.38, 0.6)),
+        slope=float(rng.uniform(0.15, 0.5)),
+        cupping=float(rng.uniform(4.0, 10.0)),
         hardening=float(rng.uniform(3.0, 12.0)),
         streaks=float(rng.uniform(0.5, 2.5)),
         offset=float(rng.normal(0, 1.0)),
@@ -127,7 +127,7 @@ def acquire(
     hu = blur_slices(hu, (scanner.blur / spacing[0], scanner.blur / spacing[1]))
     if noise:
         inside = depth.clamp_min(0)
-        hu = hu + scanner.cupping * torch.exp(-inside / 6.0) * (depth > -1)
+        hu = hu + scanner.cupping * torch.exp(-inside / 8.0) * (depth > -1)
         hu = hu - scanner.hardening * band
         # Photons that crossed more of the head, or the petrous bone, are fewer.
         level = scanner.noise * (0.55 + 0.45 * (1 - torch.exp(-(depth + 18).clamp_min(0) / 35)) + 0.45 * band)
