@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from monai.transforms import LoadImage, Orientation
 from tqdm import tqdm
 
 from tools.errors import InputError
+from tools.metrics.page import summary_markdown
 from tools.metrics.report import SegmentationReport, case_name
-from tools.metrics.tables import Row
+from tools.metrics.summary import GROUPS
+from tools.metrics.tables import Row, write_atomically, write_json
 
 EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 POSTFIXES = ("_seg", "_pred", "_prediction", "_trans", "_mask", "_label", "_labels")
@@ -28,6 +31,19 @@ RULES: dict[str, dict[str, bool]] = {
 }
 
 
+class Scores(dict):
+    """Summary of a scoring, as a dictionary; printed, it is a page of Markdown tables."""
+
+    title = "Scores"
+
+    def __str__(self) -> str:
+        page = summary_markdown({name: self[name] for name in GROUPS if name in self}, self.title)
+        for side, names in self["unpaired"].items():
+            if names:
+                page += f"\nNot scored, {side} without partner: {', '.join(names)}\n"
+        return page
+
+
 def score(
     pred: str | Path,
     truth: str | Path,
@@ -37,7 +53,7 @@ def score(
     classes: Mapping[int, str] | Sequence[str] | None = None,
     plots: bool = True,
     progress: bool = True,
-) -> dict[str, Any]:
+) -> Scores:
     """Score a folder of predicted label maps.
 
     Args:
@@ -89,7 +105,12 @@ def score(
                 )
             report.add(item)
     report.finish()
-    return {**report.summary, "unpaired": unpaired}
+    scores = Scores({**report.summary, "unpaired": unpaired})
+    scores.title = title
+    if out is not None:
+        write_json(Path(out) / "summary.json", scores)
+        write_atomically(Path(out) / "summary.md", str(scores))
+    return scores
 
 
 def _items(
@@ -117,7 +138,7 @@ def _items(
 def _read(path: str | Path) -> MetaTensor:
     """Label map as (1, spatial...), volumes in RAS."""
     try:
-        image = LoadImage(image_only=True, ensure_channel_first=True)(path)
+        image = _loader(str(path).lower().rsplit(".", 1)[-1])(path)
     except Exception as error:  # the readers raise whatever their file format's library raises
         raise InputError(
             f"{path}: expected a label map, found a file that cannot be read ({error})"
@@ -127,6 +148,12 @@ def _read(path: str | Path) -> MetaTensor:
             f"{path}: expected a label map of 2 or 3 dimensions, found shape {tuple(image.shape)}"
         )
     return Orientation("RAS", labels=None)(image) if image.ndim == 4 else image
+
+
+@lru_cache
+def _loader(extension: str) -> LoadImage:
+    reader = {"gz": "NibabelReader", "nii": "NibabelReader", "png": "PILReader"}.get(extension, "ITKReader")
+    return LoadImage(reader, image_only=True, ensure_channel_first=True)
 
 
 def _files(folder: Path) -> dict[str, Path]:

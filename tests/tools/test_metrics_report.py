@@ -139,3 +139,8 @@ def test_bad_input_is_named(tmp_path: Path, item: dict, message: str) -> None:
 
     with pytest.raises(InputError, match=message):
         score()
+
+
+def test_evaluation_without_cases_raises(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least one case"):
+        SegmentationReport(tmp_path).finish()

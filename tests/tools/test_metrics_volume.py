@@ -16,6 +16,7 @@ from tools.metrics import (
     abc_half_total_ml,
     bland_altman,
     class_volumes_ml,
+    compare_files,
     compare_runs,
     holm,
     paired_tests,
@@ -189,6 +190,9 @@ class TestCompare:
         a, b = read_csv(tmp_path / "a.csv"), read_csv(tmp_path / "b.csv")
         assert a == rows  # names such as 007 stay names
         dice, iou = compare_runs(a, b, columns=("dice", "iou"))
+        files = compare_files(tmp_path / "a.csv", tmp_path / "b.csv", ("dice", "iou"), out=tmp_path / "c.csv")
+        assert files == [dice, iou]
+        assert (tmp_path / "c.csv").read_text().startswith("metric,n,mean_first")
         assert dice["mean_difference"] == pytest.approx(0.135)
         assert dice["p_t_holm"] == pytest.approx(2 * dice["p_t"])
         assert dice["p_wilcoxon"] == 2 / 2**8

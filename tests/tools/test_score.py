@@ -122,14 +122,29 @@ def test_png_slices(tmp_path: Path) -> None:
     assert summary["all"]["columns"]["dice"]["mean"] == 0.5
 
 
-def test_missing_partner_is_an_error_unless_allowed(folders: tuple[Path, Path]) -> None:
+def test_nrrd_and_mha_on_the_same_grid(folders: tuple[Path, Path]) -> None:
+    """The same prediction in ITK's formats, whose world axes are LPS instead of RAS."""
+    itk = pytest.importorskip("itk")
+    before = score(*folders, progress=False)
+    for case, extension in (("a", "nrrd"), ("b", "mha")):
+        nifti = folders[0] / case / f"{case}_seg.nii.gz"
+        itk.imwrite(itk.imread(str(nifti), itk.UC), str(nifti.with_name(f"{case}.{extension}")))
+        nifti.unlink()
+    assert score(*folders, progress=False) == before
+
+
+def test_missing_partner_is_an_error_unless_allowed(folders: tuple[Path, Path], tmp_path: Path) -> None:
     save(folders[0] / "c.nii.gz", box(0, 1))
     save(folders[1] / "d.nii.gz", box(0, 1))
     with pytest.raises(InputError, match=r"1 truths without prediction \['d'\] and 1 .*\['c'\]"):
         score(*folders, progress=False)
-    summary = score(*folders, allow_missing=True, progress=False)
+    summary = score(*folders, allow_missing=True, out=tmp_path / "out", progress=False)
     assert summary["unpaired"] == {"truth": ["d"], "pred": ["c"]}
     assert summary["all"]["n"] == 2
+    page = (tmp_path / "out" / "summary.md").read_text()
+    assert page == str(summary)
+    assert "truth without partner: d" in page
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
 
 
 @pytest.mark.parametrize("rules", RULES)

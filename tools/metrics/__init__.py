@@ -1,6 +1,6 @@
 """Metrics a stroke paper and a clinician both need: batched, on any device, empty sides by a stated rule."""
 
-from tools.metrics.compare import compare_runs, holm, paired_tests
+from tools.metrics.compare import compare_files, compare_runs, holm, paired_tests
 from tools.metrics.handlers import ImageSpecificity, LocationAccuracy
 from tools.metrics.instance2022 import INSTANCE_NAMES, instance2022_scores
 from tools.metrics.lesion import LesionMatch, lesion_scores, lesion_summary, match_lesions
@@ -9,6 +9,8 @@ from tools.metrics.location import (
     LocationAccuracyMetric,
     compute_image_specificity,
     compute_location_accuracy,
+    image_specificity_of,
+    location_accuracy_of,
 )
 from tools.metrics.overlap import (
     OVERLAP_NAMES,
@@ -43,6 +45,7 @@ __all__ = [
     "abc_half_total_ml",
     "bland_altman",
     "class_volumes_ml",
+    "compare_files",
     "compare_runs",
     "compute_image_specificity",
     "compute_location_accuracy",
@@ -50,9 +53,11 @@ __all__ = [
     "compute_pooled_overlap",
     "compute_surface_distances",
     "holm",
+    "image_specificity_of",
     "instance2022_scores",
     "lesion_scores",
     "lesion_summary",
+    "location_accuracy_of",
     "match_lesions",
     "overlap_counts",
     "overlap_scores",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from tools.errors import InputError
-from tools.metrics.tables import Row
+from tools.metrics.tables import Row, read_csv, write_csv
 
 COMPARED = ("dice", "iou", "precision", "recall")
 
@@ -102,6 +103,20 @@ def compare_runs(
         known = [row for row in rows if row[key] is not None]
         for row, p in zip(known, holm([row[key] for row in known]), strict=True):
             row[f"{key}_holm"] = p
+    return rows
+
+
+def compare_files(
+    first: str | Path,
+    second: str | Path,
+    columns: Sequence[str] = COMPARED,
+    allow_missing: bool = False,
+    out: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """`compare_runs` on two `per_case.csv` files; `out` writes the result as CSV."""
+    rows = compare_runs(read_csv(first), read_csv(second), columns, allow_missing)
+    if out is not None:
+        write_csv(out, rows)
     return rows
 
 

@@ -25,6 +25,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from tools.errors import InputError
+from tools.metrics.masks import plain
 
 SIZE_EDGES_ML = (1.0, 10.0, 30.0)
 
@@ -78,7 +79,7 @@ def match_lesions(
         min_iou: smallest IoU of partners; 0 for any overlap.
         connectivity: 6, 18 or 26 neighbours.
     """
-    pred, truth = _host(pred), _host(truth)
+    pred, truth = (plain(x).cpu().numpy() != 0 for x in (pred, truth))
     if pred.shape != truth.shape or pred.ndim != 3:
         raise InputError(
             f"lesions: expected two masks of the same shape (X, Y, Z), found {pred.shape} and {truth.shape}"
@@ -157,9 +158,3 @@ def lesion_summary(
             }
         )
     return table
-
-
-def _host(mask: torch.Tensor | np.ndarray) -> np.ndarray:
-    if isinstance(mask, torch.Tensor):
-        mask = mask.detach().cpu().numpy()
-    return np.asarray(mask) != 0

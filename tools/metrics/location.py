@@ -33,8 +33,7 @@ def compute_location_accuracy(
     Returns:
         float32 in shape (batch, channel), on the device of the masks: 1 hit, 0 missed, NaN without lesion.
     """
-    tp, _, fn = _counts(y_pred, y, include_background)
-    return torch.where(tp + fn > 0, (tp > 0).float(), torch.nan)
+    return location_accuracy_of(_counts(y_pred, y, include_background))
 
 
 def compute_image_specificity(
@@ -45,14 +44,25 @@ def compute_image_specificity(
     Returns:
         float32 in shape (batch, channel): 1 left empty, 0 false alarm, NaN for an image with lesion.
     """
-    tp, fp, fn = _counts(y_pred, y, include_background)
+    return image_specificity_of(_counts(y_pred, y, include_background))
+
+
+def location_accuracy_of(counts: torch.Tensor) -> torch.Tensor:
+    """`compute_location_accuracy` from `overlap_counts` in shape (..., 3), to (...)."""
+    tp, _, fn = counts.unbind(-1)
+    return torch.where(tp + fn > 0, (tp > 0).float(), torch.nan)
+
+
+def image_specificity_of(counts: torch.Tensor) -> torch.Tensor:
+    """`compute_image_specificity` from `overlap_counts` in shape (..., 3), to (...)."""
+    tp, fp, fn = counts.unbind(-1)
     return torch.where(tp + fn > 0, torch.nan, (fp == 0).float())
 
 
-def _counts(y_pred: torch.Tensor, y: torch.Tensor, include_background: bool) -> tuple[torch.Tensor, ...]:
+def _counts(y_pred: torch.Tensor, y: torch.Tensor, include_background: bool) -> torch.Tensor:
     if not include_background:
         y_pred, y = ignore_background(y_pred=y_pred, y=y)
-    return overlap_counts(y_pred, y).unbind(-1)
+    return overlap_counts(y_pred, y)
 
 
 class LocationAccuracyMetric(CumulativeIterationMetric):

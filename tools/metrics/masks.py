@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from monai.data import MetaTensor
 
 from tools.errors import InputError
 
-UNION = 0  # index of "any class" in the masks below
+
+def plain(x: Any) -> torch.Tensor:
+    """Tensor without metadata, detached: MetaTensor would follow every step of a computation."""
+    x = torch.as_tensor(x).detach()
+    return x.as_tensor() if isinstance(x, MetaTensor) else x
 
 
 def class_masks(x: torch.Tensor, classes: Sequence[int] = ()) -> torch.Tensor:
@@ -23,8 +29,7 @@ def class_masks(x: torch.Tensor, classes: Sequence[int] = ()) -> torch.Tensor:
     Returns:
         bool tensor in shape (batch, 1 + len(classes), spatial...).
     """
-    x = torch.as_tensor(x)
-    x = x.as_tensor() if hasattr(x, "as_tensor") else x
+    x = plain(x)
     if x.ndim < 3:
         raise InputError(
             f"expected a segmentation in shape (batch, channel, spatial...), found {tuple(x.shape)}"
@@ -57,5 +62,5 @@ def check_pair(pred: torch.Tensor, truth: torch.Tensor, what: str = "prediction 
 
 def lesion_probability(prob: torch.Tensor) -> torch.Tensor:
     """Probability of any lesion: one channel as it is, of a softmax 1 - background (channel 0)."""
-    prob = prob.as_tensor() if hasattr(prob, "as_tensor") else prob
+    prob = plain(prob)
     return prob if prob.shape[1] == 1 else 1 - prob[:, :1]

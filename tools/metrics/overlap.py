@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import torch
 
-from tools.metrics.masks import check_pair
+from tools.metrics.masks import check_pair, plain
 
 OVERLAP_NAMES = ("dice", "iou", "precision", "recall")
 
@@ -36,8 +36,7 @@ def overlap_counts(pred: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def _flat_bool(x: torch.Tensor) -> torch.Tensor:
-    x = x.as_tensor() if hasattr(x, "as_tensor") else x  # MetaTensor would track every step below
-    x = x.flatten(2)
+    x = plain(x).flatten(2)
     return x if x.dtype == torch.bool else x != 0
 
 
@@ -52,9 +51,10 @@ def count_true(mask: torch.Tensor) -> torch.Tensor:
     whole = mask.shape[-1] // (depth * word) * (depth * word)
     total = mask[..., whole:].sum(-1)
     if whole:
-        # a fresh copy is aligned to eight bytes, which a view into a larger tensor need not be
-        words = mask[..., :whole].clone(memory_format=torch.contiguous_format).flatten().view(torch.int64)
-        columns = words.view(-1, depth).sum(-1).view(torch.uint8)
+        flat = mask[..., :whole].reshape(-1)
+        if flat.storage_offset() % word:  # a view into a larger tensor need not start at a whole word
+            flat = flat.clone()
+        columns = flat.view(torch.int64).view(-1, depth).sum(-1).view(torch.uint8)
         total = total + columns.view(*mask.shape[:-1], -1).sum(-1)
     return total
 

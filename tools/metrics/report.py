@@ -15,7 +15,7 @@ from monai.data.utils import affine_to_spacing
 from tools.errors import InputError
 from tools.metrics.instance2022 import instance2022_scores
 from tools.metrics.lesion import match_lesions
-from tools.metrics.masks import check_pair, class_masks, is_discrete, lesion_probability
+from tools.metrics.masks import check_pair, class_masks, is_discrete, lesion_probability, plain
 from tools.metrics.overlap import OVERLAP_NAMES, overlap_counts, overlap_scores
 from tools.metrics.page import summary_markdown
 from tools.metrics.pr_curve import PrecisionRecallCurve, pr_counts, pr_curve
@@ -129,15 +129,18 @@ class SegmentationReport:
             if key not in item:
                 raise InputError(f"report: expected '{key}' in the evaluator's output, found {sorted(item)}")
         case = self._case(item)
-        pred, label = item[self.pred_key], item[self.label_key]
-        pred_masks, masks = (class_masks(torch.as_tensor(x)[None], list(self.classes)) for x in (pred, label))
+        spacing, voxel_ml = self._geometry(case, item[self.pred_key], item[self.label_key])
+        pred = plain(item[self.pred_key])
+        label = plain(item[self.label_key]).to(
+            pred.device
+        )  # a label that only the report uses is still on the host
+        pred_masks, masks = (class_masks(x[None], list(self.classes)) for x in (pred, label))
         check_pair(pred_masks, masks, what=f"case {case}")
-        spacing, voxel_ml = self._geometry(case, pred, label)
         # everything of one case as one row of integers, so that the end of the epoch fetches a single tensor
         counts = overlap_counts(pred_masks, masks)[0].flatten()
         slice_dim = -1 if masks.ndim == 5 else None
         slices = slice_detection_counts(pred_masks[:, :1], masks[:, :1], [0.5], slice_dim).flatten()
-        discrete = is_discrete(torch.as_tensor(pred)) & is_discrete(torch.as_tensor(label))
+        discrete = is_discrete(pred) & is_discrete(label)
         ivh = item.get(self.ivh_key)
         row: Row = {"case": case, "ivh": None if ivh is None else bool(ivh)}
         row |= self._host_scores(case, pred_masks[0, 0], masks[0, 0], spacing)
@@ -152,7 +155,7 @@ class SegmentationReport:
         self.rows = sorted((row for p in parts for row in p[0]), key=lambda row: row["case"])
         self.lesion_rows = sorted((row for p in parts for row in p[1]), key=lambda row: row["case"])
         if not self.rows:
-            return []
+            raise InputError("report: expected at least one case in the evaluation, found none")
         lesions = self.lesion_rows if self.lesions else None
         self.summary = summarize(self.rows, lesions, list(self.classes.values()))
         curve = self._summarize_probabilities([p[2] for p in parts], [p[3] for p in parts])
@@ -181,7 +184,7 @@ class SegmentationReport:
         return row
 
     def _add_probabilities(self, case: str, prob: Any, truth: torch.Tensor, slice_dim: int | None) -> None:
-        prob = lesion_probability(torch.as_tensor(prob)[None])
+        prob = lesion_probability(plain(prob)[None]).to(truth.device)
         check_pair(prob, truth, f"case {case}, probabilities")
         pr, slices = pr_counts(prob, truth), slice_detection_counts(prob, truth, THRESHOLDS, slice_dim)[0]
         self._pr = pr if self._pr is None else self._pr + pr

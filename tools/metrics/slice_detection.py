@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from monai.metrics import CumulativeIterationMetric
 
-from tools.metrics.masks import check_pair
+from tools.metrics.masks import check_pair, plain
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -37,8 +37,7 @@ def slice_detection_counts(
         slices.
     """
     check_pair(prob, truth, "probabilities and truth")
-    prob = prob.as_tensor() if hasattr(prob, "as_tensor") else prob
-    truth = truth.as_tensor() if hasattr(truth, "as_tensor") else truth
+    prob, truth = plain(prob), plain(truth)
     prob = prob if prob.is_floating_point() else prob.float()
     if slice_dim is None:
         score, positive = prob.flatten(1).amax(1, keepdim=True), (truth.flatten(1) != 0).any(1, keepdim=True)

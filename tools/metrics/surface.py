@@ -19,9 +19,10 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
 from tools.errors import InputError
+from tools.metrics.masks import plain
 
-# A tree search is fast near the goal, a dense distance map (equally exact) for many points far from it.
-MANY, FAR_MM = 20_000, 20.0
+# A tree search is fast near the goal; from this distance on a dense distance map, equally exact, is faster.
+FAR_MM = 20.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def compute_surface_distances(
             host).
         spacing: voxel edge lengths in mm.
     """
-    pred, truth = (torch.as_tensor(x) for x in (pred, truth))
-    pred, truth = (x.as_tensor() if hasattr(x, "as_tensor") else x for x in (pred, truth))
+    pred, truth = plain(pred), plain(truth)
     if pred.shape != truth.shape or pred.ndim != 3 or len(spacing) != 3:
         raise InputError(
             "surface distances: expected two masks of the same shape (X, Y, Z) and three edge lengths, "
@@ -128,8 +128,8 @@ def _nearest(start: np.ndarray, goal: np.ndarray, scale: np.ndarray) -> np.ndarr
     if not len(points):
         return distance
     tree = KDTree(targets * scale, leafsize=32)
-    every = max(1, len(points) // 256)
-    if len(points) > MANY and np.median(tree.query(points[::every] * scale)[0]) > FAR_MM:
+    sample = points[:: len(points) // 32 + 1]
+    if len(points) * len(targets) > goal.size and np.median(tree.query(sample * scale)[0]) > FAR_MM:
         distance[away] = distance_transform_edt(~goal, sampling=scale)[start][away]
         return distance
     _, index = tree.query(points * scale, workers=-1)

@@ -12,6 +12,7 @@ import torch
 from scipy.spatial import ConvexHull
 
 from tools.errors import InputError
+from tools.metrics.masks import plain
 from tools.metrics.overlap import count_true
 
 SAME_SHARE = 0.10  # volumes within 10 % count as the same
@@ -19,15 +20,16 @@ SAME_SHARE = 0.10  # volumes within 10 % count as the same
 
 def volume_ml(mask: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
     """Volume of each mask (batch, channel, X, Y, Z), with spacing in mm: mL, float64 (batch, channel)."""
-    mask = mask.as_tensor() if hasattr(mask, "as_tensor") else mask
-    return count_true((mask != 0).flatten(2)).to(torch.float64) * (math.prod(map(float, spacing)) / 1000)
+    return count_true((plain(mask) != 0).flatten(2)).to(torch.float64) * (
+        math.prod(map(float, spacing)) / 1000
+    )
 
 
 def class_volumes_ml(
     labels: torch.Tensor, spacing: Sequence[float], classes: dict[int, str]
 ) -> dict[str, float]:
     """mL of each class in a label map (any shape); an absent class has 0 mL."""
-    labels = labels.as_tensor() if hasattr(labels, "as_tensor") else labels
+    labels = plain(labels)
     voxel = math.prod(map(float, spacing)) / 1000
     counts = count_true(torch.stack([(labels == value).flatten() for value in classes])).tolist()
     return {name: n * voxel for name, n in zip(classes.values(), counts, strict=True)}
@@ -121,9 +123,7 @@ def bland_altman(predicted_ml: Sequence[float], true_ml: Sequence[float]) -> dic
 
 
 def _host(mask: torch.Tensor | np.ndarray) -> np.ndarray:
-    if isinstance(mask, torch.Tensor):
-        mask = mask.detach().cpu().numpy()
-    mask = np.asarray(mask) != 0
+    mask = plain(mask).cpu().numpy() != 0
     if mask.ndim != 3:
         raise InputError(f"volume: expected a mask in shape (X, Y, slices), found {mask.shape}")
     return mask
