@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,24 +11,56 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from tools.errors import InputError
-from tools.symmetry.itk_backend import itk_symmetry_map
+from tools.symmetry.canonical import HEAD_HU
+from tools.symmetry.mirror import AIR_HU, symmetry_map
+from tools.symmetry.plane import LOW_SCORE, SOFT_HU, estimate_symmetry_plane
+from tools.symmetry.slices import estimate_symmetry_axes, slice_symmetry_map
+
+BACKENDS = ("torch", "itk")
 
 
 class SymmetryMapd(MapTransform):
-    """Append the mirrored, aligned volume as a second channel: (1, X, Y, Z) -> (2, X, Y, Z).
+    """Append the mirrored, aligned image as a second channel: (1, X, Y, Z) -> (2, X, Y, Z).
+
+    A slice (1, X, Y) is mirrored at its own axis. Place it after the orientation (RAS) and before the
+    intensity is rescaled. It changes no geometry: affine and the record of invertible transforms are kept, so
+    that `Invertd` works on predictions. With the torch backend the plane is kept in `meta` as
+    `symmetry_normal`, `symmetry_offset` (mm) and `symmetry_score`.
 
     Args:
-        keys: images in HU, RAS, with affine (MetaTensor).
-        backend: "itk", rigid registration of the flipped volume.
+        keys: images in HU.
+        backend: "torch", the symmetry plane (`estimate_symmetry_plane`), or "itk", rigid registration of the
+            flipped volume (slower; volumes only).
+        window: HU interval that is compared, for slices of 8-bit images (0, 255).
+        fill: value where the mirrored image has no data.
+        low_score: below this score a UserWarning names the case.
+        spacing: pixel size in mm of slices; None takes their larger side as 240 mm.
+        air: values up to this are air, for slices.
+
+    Raises:
+        InputError: no head in the image.
     """
 
     def __init__(
-        self, keys: KeysCollection = "image", backend: str = "itk", allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection = "image",
+        backend: str = "torch",
+        window: Sequence[float] = SOFT_HU,
+        fill: float = AIR_HU,
+        low_score: float = LOW_SCORE,
+        spacing: Sequence[float] | None = None,
+        air: float = HEAD_HU,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if backend not in ("itk",):
-            raise InputError(f"symmetry backend must be 'itk', got {backend!r}")
+        if backend not in BACKENDS:
+            raise InputError(f"symmetry backend must be one of {BACKENDS}, got {backend!r}")
         self.backend = backend
+        self.window = (float(window[0]), float(window[1]))
+        self.fill = fill
+        self.low_score = low_score
+        self.spacing = spacing
+        self.air = air
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
@@ -36,8 +68,35 @@ class SymmetryMapd(MapTransform):
             out[key] = self._stack(out[key])
         return out
 
-    def _stack(self, image: MetaTensor) -> MetaTensor:
-        plain = image.as_tensor().float()
+    def _stack(self, image: torch.Tensor) -> torch.Tensor:
+        if image.ndim == 3:
+            mirrored, plane = self._slice(image)
+        elif self.backend == "itk":
+            mirrored, plane = self._registered(image), None
+        else:
+            plane = estimate_symmetry_plane(image, window=self.window, low_score=self.low_score)
+            mirrored = symmetry_map(image, plane, fill=self.fill)
+        plain, mirrored = (x.as_tensor() if isinstance(x, MetaTensor) else x for x in (image, mirrored))
+        both = torch.cat([plain.float(), mirrored])
+        if not isinstance(image, MetaTensor):
+            return both
+        both = MetaTensor(both).copy_meta_from(image)
+        if plane is not None:
+            both.meta |= {f"symmetry_{name}": getattr(plane, name) for name in ("normal", "offset", "score")}
+        return both
+
+    def _slice(self, image: torch.Tensor):
+        name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
+        plain = (image.as_tensor() if isinstance(image, MetaTensor) else image)[None]
+        axes = estimate_symmetry_axes(
+            plain, self.spacing, self.window, self.air, self.low_score, [str(name or "slice")]
+        )
+        return slice_symmetry_map(plain, axes, self.spacing, self.fill)[0], axes[0]
+
+    def _registered(self, image: torch.Tensor) -> torch.Tensor:
+        from tools.symmetry.itk_backend import itk_symmetry_map
+
+        if not isinstance(image, MetaTensor):
+            raise InputError("symmetry backend 'itk': expected a MetaTensor with an affine in mm")
         spacing = tuple(float(s) for s in image.affine[:3, :3].norm(dim=0))
-        mirrored = itk_symmetry_map(plain[0], spacing)
-        return MetaTensor(torch.cat([plain, mirrored[None]])).copy_meta_from(image)
+        return itk_symmetry_map(image.as_tensor()[0].float(), spacing)[None]
