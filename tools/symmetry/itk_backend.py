@@ -15,11 +15,14 @@ AIR_HU = -1024.0
 GRIDS_MM = (8.0, 4.0)  # coarse to fine
 
 
-def itk_symmetry_map(image: torch.Tensor, spacing: tuple[float, float, float]) -> torch.Tensor:
+def itk_symmetry_map(
+    image: torch.Tensor, shown: torch.Tensor, spacing: tuple[float, float, float]
+) -> torch.Tensor:
     """Mirrored volume, rigidly registered to the original with mean squares on 0-100 HU.
 
     Args:
-        image: head CT in HU, shape (X, Y, Z), first axis left-right.
+        image: head CT in HU, shape (X, Y, Z), first axis left-right, which is registered.
+        shown: what is mirrored with the transform found, on the same grid: the image, or its brain alone.
         spacing: voxel size in mm along X, Y, Z.
 
     Returns:
@@ -38,7 +41,7 @@ def itk_symmetry_map(image: torch.Tensor, spacing: tuple[float, float, float]) -
             transform.SetTranslation([float(t) for t in shift])
         _register(fixed, moving, transform)
     resampled = itk.resample_image_filter(
-        _itk_image(mirrored, spacing),
+        _itk_image(shown.detach().cpu().float().flip(0), spacing),
         transform=transform,
         use_reference_image=True,
         reference_image=_itk_image(original, spacing),

@@ -29,6 +29,8 @@ class SymmetryMapd(MapTransform):
 
     Args:
         keys: images in HU.
+        mask_key: key of a mask, (1, X, Y, Z), outside of which the mirrored channel is `fill`, as if the image
+            had been stripped before it was mirrored; the plane is still found on the whole head.
         backend: "torch", the symmetry plane (`estimate_symmetry_plane`), or "itk", rigid registration of the
             flipped volume (slower; volumes only).
         window: HU interval that is compared, for slices of 8-bit images (0, 255).
@@ -50,6 +52,7 @@ class SymmetryMapd(MapTransform):
         low_score: float = LOW_SCORE,
         spacing: Sequence[float] | None = None,
         air: float = HEAD_HU,
+        mask_key: str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -61,21 +64,18 @@ class SymmetryMapd(MapTransform):
         self.low_score = low_score
         self.spacing = spacing
         self.air = air
+        self.mask_key = mask_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         for key in self.key_iterator(out):
-            out[key] = self._stack(out[key])
+            out[key] = self._stack(out[key], None if self.mask_key is None else out[self.mask_key])
         return out
 
-    def _stack(self, image: torch.Tensor) -> torch.Tensor:
-        if image.ndim == 3:
-            mirrored, plane = self._slice(image)
-        elif self.backend == "itk":
-            mirrored, plane = self._registered(image), None
-        else:
-            plane = estimate_symmetry_plane(image, window=self.window, low_score=self.low_score)
-            mirrored = symmetry_map(image, plane, fill=self.fill)
+    def _stack(self, image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        mirrored, plane = self._mirror(
+            image, image if mask is None else image.masked_fill(mask == 0, self.fill)
+        )
         plain, mirrored = (x.as_tensor() if isinstance(x, MetaTensor) else x for x in (image, mirrored))
         both = torch.cat([plain.float(), mirrored])
         if not isinstance(image, MetaTensor):
@@ -85,18 +85,27 @@ class SymmetryMapd(MapTransform):
             both.meta |= {f"symmetry_{name}": getattr(plane, name) for name in ("normal", "offset", "score")}
         return both
 
-    def _slice(self, image: torch.Tensor):
+    def _mirror(self, image: torch.Tensor, shown: torch.Tensor):
+        """`shown` mirrored at the symmetry plane of `image`, and that plane, if the backend finds one."""
+        if image.ndim == 3:
+            return self._slice(image, shown)
+        if self.backend == "itk":
+            return self._registered(image, shown), None
+        plane = estimate_symmetry_plane(image, window=self.window, low_score=self.low_score)
+        return symmetry_map(shown, plane, fill=self.fill), plane
+
+    def _slice(self, image: torch.Tensor, shown: torch.Tensor):
         name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-        plain = (image.as_tensor() if isinstance(image, MetaTensor) else image)[None]
+        plain, shown = ((x.as_tensor() if isinstance(x, MetaTensor) else x)[None] for x in (image, shown))
         axes = estimate_symmetry_axes(
             plain, self.spacing, self.window, self.air, self.low_score, [str(name or "slice")]
         )
-        return slice_symmetry_map(plain, axes, self.spacing, self.fill)[0], axes[0]
+        return slice_symmetry_map(shown, axes, self.spacing, self.fill)[0], axes[0]
 
-    def _registered(self, image: torch.Tensor) -> torch.Tensor:
+    def _registered(self, image: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
         from tools.symmetry.itk_backend import itk_symmetry_map
 
         if not isinstance(image, MetaTensor):
             raise InputError("symmetry backend 'itk': expected a MetaTensor with an affine in mm")
         spacing = tuple(float(s) for s in image.affine[:3, :3].norm(dim=0))
-        return itk_symmetry_map(image.as_tensor()[0].float(), spacing)[None]
+        return itk_symmetry_map(*(x.as_tensor()[0].float() for x in (image, shown)), spacing)[None]

@@ -60,7 +60,7 @@ class Preprocessing(Compose):
         self,
         spacing: Sequence[float] | None = None,
         symmetric: bool = True,
-        backend: str = "itk",
+        backend: str = "torch",
         window: Sequence[float] = (0.0, 100.0),
         regions: bool = True,
         converted_dir: str | Path | None = None,
@@ -74,7 +74,7 @@ class Preprocessing(Compose):
             ResampleSpacingd(pair, spacing, mode=["bilinear", "nearest"], allow_missing_keys=True),
             ExtractBraind("image", brain_key="brain"),
             *([HyperdenseRegiond("image", "brain", "label", region_key="hyperdense")] if regions else []),
-            *([SymmetryMapd("image", backend=backend)] if symmetric else []),
+            *([SymmetryMapd("image", backend=backend, mask_key="brain")] if symmetric else []),
             StripSkulld("image", brain_key="brain", value=low),
             ScaleIntensityRanged("image", low, high, 0.0, 1.0, clip=True),
             CropForegroundd(
