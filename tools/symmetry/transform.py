@@ -29,8 +29,8 @@ class SymmetryMapd(MapTransform):
 
     Args:
         keys: images in HU.
-        mask_key: key of a mask, (1, X, Y, Z), outside of which the mirrored channel is `fill`, as if the image
-            had been stripped before it was mirrored; the plane is still found on the whole head.
+        mask_key: key of a mask, (1, X, Y, Z): the image is mirrored as if stripped to it, while the plane is
+            found on the whole head.
         backend: "torch", the symmetry plane (`estimate_symmetry_plane`), or "itk", rigid registration of the
             flipped volume (slower; volumes only).
         window: HU interval that is compared, for slices of 8-bit images (0, 255).
