@@ -10,6 +10,8 @@ import fire
 from tools.errors import InputError
 
 COMMANDS = {
+    "datasets": ("tools.datasets:datasets", "public data sets: what they are, licence, how to get them"),
+    "prepare": ("tools.datasets:prepare", "check a data set, and write its datalist with folds"),
     "phantom": ("tools.phantom:write_phantoms", "write a synthetic head CT data set"),
     "score": ("tools.score:score", "score a folder of label maps against the truth"),
 }
