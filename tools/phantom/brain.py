@@ -72,15 +72,19 @@ class Brain:
         y: torch.Tensor,
         z: torch.Tensor,
         depth: torch.Tensor,
+        squeeze: torch.Tensor,
         fine: torch.Tensor,
         mid: torch.Tensor,
         long: torch.Tensor,
     ) -> Spaces:
-        """Distances at anatomical points; `fine`, `mid`, `long` are noise of 10, 25, 60 mm wavelength."""
+        """Distances at anatomical points; `fine`, `mid`, `long` are noise of 10, 25, 60 mm wavelength.
+
+        `squeeze` is how far in mm the tissue has been displaced.
+        """
         p, a = self.person, x.abs()
-        open_ = self.open
+        open_ = self.open * torch.exp(-squeeze / 6)
         line = ridge(a, y)
-        ventricle = ventricle_distance(x, y, z, p, self.hydrocephalus)
+        ventricle = ventricle_distance(x, y, z, p, self.hydrocephalus) + 0.35 * squeeze.clamp_max(8)
         stem = brain_stem(a, y, z)
         height = tentorium_height(a, y)
         infra = smax(z - height, line + 1, 4)
@@ -91,7 +95,7 @@ class Brain:
 
         # Fissure between the hemispheres, above and around the corpus callosum.
         callosum = (((y + 3) / 43) ** 2 + ((z - 4) / 24) ** 2 + 1e-4).sqrt() * 24 - 24
-        bend = x + 0.5 * long
+        bend = x + p.bend * long
         falx = bend.abs()
         front = ((y - 20) / 40).clamp(0, 1)
         cleft = (falx**2 + (-callosum).clamp_min(0) ** 2 + 1e-3).sqrt() - p.fissure * (0.5 + front) * (
@@ -101,7 +105,7 @@ class Brain:
         # Sulci run along rays from the centre and narrow towards their floor.
         length = (x * x + y * y + (z + 4) ** 2 + 1.0).sqrt()
         ratio = length / 70
-        wiggle = (x + 2.5 * fine, y - 2.0 * mid, z + 4 + 2.5 * fine)
+        wiggle = (x + 2.5 * fine * torch.tanh(x / 5), y - 2.0 * mid, z + 4 + 2.5 * fine)
         deep, shallow = self.sulci(*(c / ratio for c in wiggle))
         base = 1 - 0.65 * ((2 - z) / 20).clamp(0, 1)  # shallow under the temporal lobes
         taper = 1 + 0.45 * mid + 0.35 * fine
@@ -164,8 +168,8 @@ class Brain:
     ) -> torch.Tensor:  # fmt: skip
         """HU of a brain without lesions; `h` is the width in mm over which tissues blend."""
         p, a = self.person, x.abs()
-        white = p.white + 0.8 * mid + 0.5 * long
-        grey = p.grey + 0.8 * mid + 0.6 * fine
+        white = p.white + 1.2 * mid + 0.8 * long
+        grey = p.grey + 1.2 * mid + 0.8 * fine
         # Old white matter is darker around the ventricles, most of all at the tips of the horns.
         near = s.ventricle.clamp_min(0)
         tips = bump(((y - 2).abs() - 36) ** 2 / 500.0)

@@ -49,7 +49,8 @@ REMARKS = {
 }
 SLICE_HEADER = ["PatientNumber", "SliceNumber", *COLUMNS.values(), "No_Hemorrhage", "Fracture_Yes_No"]
 PATIENT_HEADER = [
-    "Patient Number", "Age\n(years)", "Gender", *COLUMNS.values(), "Fracture (Yes/No)", "Condition on file", "Note",
+    "Patient Number", "Age\n(years)", "Gender", *COLUMNS.values(),
+    "Fracture (Yes/No)", "Condition on file", "Note",
 ]  # fmt: skip
 
 

@@ -48,7 +48,9 @@ class Scene:
             moved = bleed.push(x, y, z, depth)
             if moved is not None:
                 qx, qy, qz = qx + moved[0], qy + moved[1], qz + moved[2]
-        spaces = self.brain.spaces(qx, qy, qz, depth, fine, mid, long)
+        # Tissue that had to move is under pressure: fluid leaves it.
+        squeeze = ((qx - x) ** 2 + (qy - y) ** 2 + (qz - z) ** 2 + 1e-6).sqrt()
+        spaces = self.brain.spaces(qx, qy, qz, depth, squeeze, fine, mid, long)
         height = self.up[0] * x + self.up[1] * y + self.up[2] * z
         return Site(x, y, z, spaces, height, fine, mid, long), (qx, qy, qz)
 
@@ -144,7 +146,7 @@ class Scene:
         out[2, head] = cover(gap, h)
         out[3, head[inner]] = ventricle
         out[4, head] = -gap
-        out[5, head] = bump(((y + 14) / 13) ** 2, ((z + 36) / 11) ** 2, (a / 48) ** 4)
+        out[5, head] = bump(((y + 16) / 16) ** 2, ((z + 38) / 15) ** 2, (a / 48) ** 4)
         for row, share in enumerate(shares):
             out[6 + row, head[inner]] = share
         return out

@@ -38,12 +38,12 @@ def draw_scanner(rng: np.random.Generator, thickness: float) -> Scanner:
     """Draw a scanner; thinner slices are noisier."""
     return Scanner(
         blur=float(rng.uniform(0.45, 0.75)),
-        noise=float(rng.uniform(3.2, 5.4) * np.clip(5.0 / thickness, 0.7, 3.0) ** 0.5),
+        noise=float(rng.uniform(3.6, 6.0) * np.clip(5.0 / thickness, 0.7, 3.0) ** 0.5),
         cutoff=float(rng.uniform(0.38, 0.6)),
         slope=float(rng.uniform(0.15, 0.5)),
-        cupping=float(rng.uniform(4.0, 10.0)),
-        hardening=float(rng.uniform(3.0, 12.0)),
-        streaks=float(rng.uniform(0.5, 2.5)),
+        cupping=float(rng.uniform(5.0, 14.0)),
+        hardening=float(rng.uniform(4.0, 16.0)),
+        streaks=float(rng.uniform(1.0, 4.5)),
         offset=float(rng.normal(0, 1.0)),
         gain=float(rng.normal(1, 0.004)),
         table=float(rng.uniform(7, 22)),
@@ -126,11 +126,13 @@ def acquire(
     """
     hu = blur_slices(hu, (scanner.blur / spacing[0], scanner.blur / spacing[1]))
     if noise:
-        inside = depth.clamp_min(0)
-        hu = hu + scanner.cupping * torch.exp(-inside / 8.0) * (depth > -1)
+        # The more bone around a slice's brain, the harder its beam: bright rims, skull base and vertex.
+        bone = (hu > 300).float().sum((0, 1)) / ((depth > 0).float().sum((0, 1)) + 50)
+        cupping = scanner.cupping * (0.7 + 1.1 * (bone - 0.2).clamp(0, 1.2))
+        hu = hu + cupping * torch.exp(-depth.clamp_min(0) / 10.0) * (depth > -1)
         hu = hu - scanner.hardening * band
         # Photons that crossed more of the head, or the petrous bone, are fewer.
-        level = scanner.noise * (0.55 + 0.45 * (1 - torch.exp(-(depth + 18).clamp_min(0) / 35)) + 0.45 * band)
+        level = scanner.noise * (0.55 + 0.45 * (1 - torch.exp(-(depth + 18).clamp_min(0) / 35)) + 0.7 * band)
         grain = noise_field(white, spacing[:2], scanner).permute(1, 2, 0)
         hu = hu + level * grain
         smooth = F.avg_pool1d(F.pad(lines, (3, 3), mode="replicate"), 7, 1) * 7**0.5
