@@ -188,7 +188,10 @@ def test_each_type_lies_where_anatomy_says(kind):
             beside = np.asarray(plane["normal"]) @ world - plane["offset"]
             assert (np.sign(beside) == np.sign(np.median(beside))).all()
         full = depth > 6  # clear of the partial volume with bone
-        if full.sum() > 9:
+        if kind == "sah" and full.any():  # too thin for these voxels to show its own HU
+            twin = HeadPhantom(seed=11, index=index, kind="normal", noise=False, **SMALL).render()
+            assert (image - arrays(twin)[0])[mask][full].mean() > 8
+        elif full.sum() > 9:
             assert abs(np.median(image[mask][full]) - case.truth["blood_hu"][kind]) < 16
     assert sum(size > 0 for size in sizes) >= 2
 
@@ -352,15 +355,25 @@ def test_plan_is_made_once_and_can_be_read():
 
 
 def test_in_brain_statistics_are_those_of_a_real_scan(real_data):
-    from tools.brain import extract_brain
     from tools.volume_io import read_volume
 
     def quantiles(volume) -> np.ndarray:
-        """10, 50, 90 % of HU in the slices with much brain: thick ones at vertex and base are half bone."""
-        mask = extract_brain(volume).as_tensor()[0].cpu().numpy().astype(bool)
+        """10, 50, 90 % of HU well inside the skull, in the slices that hold much brain."""
+        hu = volume.as_tensor()[0].cpu().numpy()
+        spacing = float(np.linalg.norm(np.asarray(volume.affine)[:3, 0]))
+        steps = round(8 / spacing)
+        mask = np.zeros(hu.shape, bool)
+        for k in range(hu.shape[2]):
+            ring = ndimage.binary_closing(np.pad(hu[:, :, k] > 200, 2 * steps), iterations=steps)
+            ring = ring[2 * steps : -2 * steps, 2 * steps : -2 * steps]
+            hole = ndimage.binary_erosion(
+                ndimage.binary_fill_holes(ring) & ~ring, iterations=round(4 / spacing)
+            )
+            parts, count = ndimage.label(hole)
+            if count:
+                mask[:, :, k] = parts == np.bincount(parts.ravel())[1:].argmax() + 1
         area = mask.sum((0, 1))
-        mask &= area > 0.6 * area.max()
-        return np.percentile(volume.as_tensor()[0].cpu().numpy()[mask], [10, 50, 90])
+        return np.percentile(hu[mask & (area > 0.6 * area.max())], [10, 50, 90])
 
     real = quantiles(read_volume(real_data / "ge_head_ct_dicom"))
     heads = []
@@ -372,4 +385,4 @@ def test_in_brain_statistics_are_those_of_a_real_scan(real_data):
             heads.append(quantiles(head.render().image))
     low, median, high = np.mean(heads, axis=0)
     assert abs(median - real[1]) < 4
-    assert abs((high - low) / (real[2] - real[0]) - 1) < 0.25
+    assert abs((high - low) / (real[2] - real[0]) - 1) < 0.25, (real, heads)
