@@ -52,8 +52,8 @@ def lesion_types(kind: str, lesion: str | Sequence[str] | None = None) -> tuple[
     """Types that make up the binary label: those named by `lesion`, else IPH for `iph_ivh`, else all."""
     if lesion is None:
         return ("iph",) if kind == "iph_ivh" else tuple(CLASSES)
-    names = lesion.replace("+", ",").split(",") if isinstance(lesion, str) else list(lesion)
-    names = [str(name).strip().lower() for name in names]
+    names = lesion.replace("+", ",").split(",") if isinstance(lesion, str) else lesion
+    names = [str(name).strip().lower() for name in names] if isinstance(names, Sequence) else []
     if not names or not set(names) <= set(CLASSES):
         raise InputError(f"unknown lesion {lesion!r}: expected one or more of {', '.join(CLASSES)}")
     return tuple(name for name in CLASSES if name in names)
