@@ -62,9 +62,11 @@ def bench_overlap(n: int, device: str) -> list[dict[str, Any]]:
             overlap_scores(counts)
             location_accuracy_of(counts)
 
-        def peer(pred: torch.Tensor = pred, truth: torch.Tensor = truth) -> None:
+        floats = pred.float(), truth.float()  # the peer's IoU takes no bool
+
+        def peer(pred=pred, truth=truth, floats=floats) -> None:
             compute_dice(pred, truth, ignore_empty=False)
-            compute_iou(pred.float(), truth.float(), ignore_empty=False)
+            compute_iou(*floats, ignore_empty=False)
 
         rows.append(
             row(

@@ -14,7 +14,7 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import AsDiscreted
 
 from tools.errors import InputError
-from tools.metrics import SegmentationReport
+from tools.metrics import SegmentationReport, pr_counts, pr_curve
 from tools.metrics.report import case_name
 from tools.metrics.tables import read_csv
 
@@ -84,6 +84,59 @@ def test_writes_hand_computed_table(tmp_path: Path) -> None:
     page = (tmp_path / "summary.md").read_text()
     assert "with IVH" in page
     assert "nan" not in page.lower()
+
+
+def test_second_run_replaces_the_first_and_leaves_other_metrics(tmp_path: Path) -> None:
+    report = SegmentationReport(tmp_path)
+    engine = Engine(lambda engine, batch: batch)
+    report.attach(engine)
+    engine.state.metrics["iou"] = "of another handler"
+    for pred, dice in ((volume(A), 1), (volume(A, B), 2 / 3)):
+        engine.run([[{"case": "x", "label": volume(A), "pred": pred}]])
+        assert engine.state.metrics["dice"] == pytest.approx(dice)
+        assert len(report.rows) == 1
+    assert engine.state.metrics["iou"] == "of another handler"
+
+
+def test_probabilities_and_surfaces(tmp_path: Path) -> None:
+    report = SegmentationReport(tmp_path, prob_key="prob", surface=True)
+    probs = [0.9 * p + 0.05 for *_, p in CASES]
+    softmax = [torch.cat([1 - prob, prob]) for prob in probs]
+    for (case, ivh, truth, pred), prob in zip(CASES, softmax, strict=True):
+        report.add({"case": case, "ivh": ivh, "label": truth, "pred": pred, "prob": prob})
+    rows = {row["case"]: row for row in report.finish()}
+    everyone = report.summary["all"]
+    stacked, truth = torch.stack(probs), torch.stack([t for *_, t, _ in CASES])
+    assert everyone["precision_recall"]["area"] == pytest.approx(pr_curve(pr_counts(stacked, truth)).area)
+    # slices: 10, of which half/0, half/1, same/0, same/1 and missed/1 bleed; alarm/0 is called
+    first = everyone["slice_detection"][0]
+    assert [first[k] for k in ("tp", "fp", "tn", "fn")] == [4, 1, 4, 1]
+    assert everyone["slices"]["sensitivity"] == first["sensitivity"] == 0.8
+    assert (rows["same"]["hd"], rows["quiet"]["nsd"], rows["alarm"]["rvd"]) == (0, 1, float("inf"))
+    hd = everyone["columns"]["hd"]
+    assert (hd["mean"], hd["n"], hd["n_infinite"]) == (float("inf"), 5, 2)
+    assert hd["finite_mean"] == pytest.approx((0 + 0 + rows["half"]["hd"]) / 3)
+    assert "2 of 5 infinite" in (tmp_path / "summary.md").read_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["all"]["columns"]["hd"]["mean"] == "inf"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "bland_altman.png",
+        "lesions.csv",
+        "per_case.csv",
+        "precision_recall.csv",
+        "precision_recall.png",
+        "slice_detection.csv",
+        "summary.json",
+        "summary.md",
+    }
+
+
+def test_probabilities_of_a_set_without_lesion(tmp_path: Path) -> None:
+    report = SegmentationReport(tmp_path, prob_key="prob")
+    report.add({"case": "a", "label": volume(), "pred": volume(A), "prob": volume(A)})
+    report.finish()
+    assert "precision_recall" not in report.summary["all"]
+    assert report.summary["all"]["slice_detection"][0]["specificity"] == 0.5
+    assert not (tmp_path / "precision_recall.csv").exists()
 
 
 @pytest.mark.parametrize("batch_size", [2, 5])

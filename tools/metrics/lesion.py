@@ -25,7 +25,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from tools.errors import InputError
-from tools.metrics.masks import plain
+from tools.metrics.masks import as_mask
 
 SIZE_EDGES_ML = (1.0, 10.0, 30.0)
 
@@ -79,7 +79,7 @@ def match_lesions(
         min_iou: smallest IoU of partners; 0 for any overlap.
         connectivity: 6, 18 or 26 neighbours.
     """
-    pred, truth = (plain(x).cpu().numpy() != 0 for x in (pred, truth))
+    pred, truth = (as_mask(x).cpu().numpy() for x in (pred, truth))
     if pred.shape != truth.shape or pred.ndim != 3:
         raise InputError(
             f"lesions: expected two masks of the same shape (X, Y, Z), found {pred.shape} and {truth.shape}"

@@ -17,6 +17,12 @@ def plain(x: Any) -> torch.Tensor:
     return x.as_tensor() if isinstance(x, MetaTensor) else x
 
 
+def as_mask(x: Any) -> torch.Tensor:
+    """What is not zero, as plain bool tensor; bool stays as it is (comparing it is slow)."""
+    x = plain(x)
+    return x if x.dtype == torch.bool else x != 0
+
+
 def class_masks(x: torch.Tensor, classes: Sequence[int] = ()) -> torch.Tensor:
     """Boolean masks of a segmentation: any foreground first, then each class.
 
@@ -35,9 +41,9 @@ def class_masks(x: torch.Tensor, classes: Sequence[int] = ()) -> torch.Tensor:
             f"expected a segmentation in shape (batch, channel, spatial...), found {tuple(x.shape)}"
         )
     if x.shape[1] == 1:
-        masks = [x != 0, *(x == value for value in classes)]
+        masks = [as_mask(x), *(x == value for value in classes)]
     else:
-        one_hot = x != 0
+        one_hot = as_mask(x)
         absent = torch.zeros_like(one_hot[:, :1])
         channels = [one_hot[:, c : c + 1] if 0 < c < x.shape[1] else absent for c in classes]
         masks = [one_hot[:, 1:].any(dim=1, keepdim=True), *channels]

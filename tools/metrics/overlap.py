@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import torch
 
-from tools.metrics.masks import check_pair, plain
+from tools.metrics.masks import as_mask, check_pair
 
 OVERLAP_NAMES = ("dice", "iou", "precision", "recall")
 
@@ -30,14 +30,9 @@ def overlap_counts(pred: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         int64 tensor in shape (batch, channel, 3), on the device of the masks. Exact for volumes of any size.
     """
     check_pair(pred, truth)
-    p, t = _flat_bool(pred), _flat_bool(truth)
+    p, t = as_mask(pred).flatten(2), as_mask(truth).flatten(2)
     tp, n_pred, n_truth = count_true(p & t), count_true(p), count_true(t)
     return torch.stack([tp, n_pred - tp, n_truth - tp], dim=-1)
-
-
-def _flat_bool(x: torch.Tensor) -> torch.Tensor:
-    x = plain(x).flatten(2)
-    return x if x.dtype == torch.bool else x != 0
 
 
 def count_true(mask: torch.Tensor) -> torch.Tensor:

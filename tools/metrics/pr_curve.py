@@ -16,7 +16,7 @@ import torch
 from monai.metrics.metric import Metric
 
 from tools.errors import InputError
-from tools.metrics.masks import check_pair, plain
+from tools.metrics.masks import as_mask, check_pair, plain
 
 BINS = 1024
 
@@ -47,10 +47,10 @@ def pr_counts(prob: torch.Tensor, truth: torch.Tensor, bins: int = BINS) -> torc
     check_pair(prob, truth, "probabilities and truth")
     if bins < 1 or bins & (bins - 1):
         raise InputError(f"precision-recall curve: expected a power of two as number of bins, found {bins}")
-    p, t = plain(prob).float().flatten(), plain(truth).flatten()
+    p, t = plain(prob).float().flatten(), as_mask(truth).flatten()
     valid = (p >= 0) & (p <= 1)
     index = torch.where(valid, p * bins, bins + 1).to(torch.int64)
-    index = index + (t != 0) * (bins + 2)
+    index = index + t * (bins + 2)
     return torch.bincount(index, minlength=2 * (bins + 2)).view(2, bins + 2)
 
 

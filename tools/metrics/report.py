@@ -96,6 +96,7 @@ class SegmentationReport:
         self.pred_key, self.label_key, self.case_key, self.ivh_key = pred_key, label_key, case_key, ivh_key
         self.spacing = None if spacing is None else [float(s) for s in spacing]
         self.title = title
+        self._logged: set[str] = set()
         self.reset()
 
     def attach(self, engine: Engine) -> None:
@@ -162,8 +163,11 @@ class SegmentationReport:
         if self.output_dir is not None and idist.get_rank() == 0:
             self._write(self.output_dir, curve)
         if engine is not None:
+            # an engine keeps its metrics from run to run: replace our own, leave those of other handlers
             for name, value in log_values(self.summary["all"]).items():
-                engine.state.metrics.setdefault(name, value)
+                if name in self._logged or name not in engine.state.metrics:
+                    engine.state.metrics[name] = value
+                    self._logged.add(name)
         return self.rows
 
     def _host_scores(self, case: str, pred: torch.Tensor, truth: torch.Tensor, spacing: list[float]) -> Row:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from monai.metrics import CumulativeIterationMetric
 
-from tools.metrics.masks import check_pair, plain
+from tools.metrics.masks import as_mask, check_pair, plain
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -37,13 +37,13 @@ def slice_detection_counts(
         slices.
     """
     check_pair(prob, truth, "probabilities and truth")
-    prob, truth = plain(prob), plain(truth)
+    prob, truth = plain(prob), as_mask(truth)
     prob = prob if prob.is_floating_point() else prob.float()
     if slice_dim is None:
-        score, positive = prob.flatten(1).amax(1, keepdim=True), (truth.flatten(1) != 0).any(1, keepdim=True)
+        score, positive = prob.flatten(1).amax(1, keepdim=True), truth.flatten(1).any(1, keepdim=True)
     else:
         score = prob.movedim(slice_dim, 1).flatten(2).amax(2)
-        positive = (truth.movedim(slice_dim, 1).flatten(2) != 0).any(2)
+        positive = truth.movedim(slice_dim, 1).flatten(2).any(2)
     # compare in the dtype of the probabilities: 0.6 is then the same number on both sides
     called = score[:, None] >= torch.tensor(list(thresholds), dtype=score.dtype, device=score.device)[:, None]
     positive = positive[:, None]

@@ -19,7 +19,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
 from tools.errors import InputError
-from tools.metrics.masks import plain
+from tools.metrics.masks import as_mask
 
 # A tree search is fast near the goal; from this distance on a dense distance map, equally exact, is faster.
 FAR_MM = 20.0
@@ -66,13 +66,12 @@ def compute_surface_distances(
             host).
         spacing: voxel edge lengths in mm.
     """
-    pred, truth = plain(pred), plain(truth)
+    pred, truth = as_mask(pred), as_mask(truth)
     if pred.shape != truth.shape or pred.ndim != 3 or len(spacing) != 3:
         raise InputError(
             "surface distances: expected two masks of the same shape (X, Y, Z) and three edge lengths, "
             f"found {tuple(pred.shape)}, {tuple(truth.shape)} and {len(spacing)}"
         )
-    pred, truth = pred != 0, truth != 0
     box = _bounding_box(pred | truth)
     areas = _corner_areas(tuple(float(s) for s in spacing))
     pred_code, truth_code = (_corner_codes(x[box].cpu().numpy()) for x in (pred, truth))
@@ -87,10 +86,10 @@ def compute_surface_distances(
 
 def _bounding_box(mask: torch.Tensor) -> tuple[slice, ...]:
     """Smallest box with all foreground; corners outside it have no foreground voxel, so nothing is lost."""
+    columns, planes = mask.any(2), mask.any(0)
     box = []
-    for axis in range(mask.ndim):
-        others = [a for a in range(mask.ndim) if a != axis]
-        hits = mask.any(others[1]).any(others[0]).nonzero()
+    for profile in (columns.any(1), columns.any(0), planes.any(0)):
+        hits = profile.nonzero()
         box.append(slice(int(hits[0]), int(hits[-1]) + 1) if len(hits) else slice(0, 0))
     return tuple(box)
 

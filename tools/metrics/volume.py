@@ -12,7 +12,7 @@ import torch
 from scipy.spatial import ConvexHull
 
 from tools.errors import InputError
-from tools.metrics.masks import plain
+from tools.metrics.masks import as_mask, plain
 from tools.metrics.overlap import count_true
 
 SAME_SHARE = 0.10  # volumes within 10 % count as the same
@@ -20,9 +20,7 @@ SAME_SHARE = 0.10  # volumes within 10 % count as the same
 
 def volume_ml(mask: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
     """Volume of each mask (batch, channel, X, Y, Z), with spacing in mm: mL, float64 (batch, channel)."""
-    return count_true((plain(mask) != 0).flatten(2)).to(torch.float64) * (
-        math.prod(map(float, spacing)) / 1000
-    )
+    return count_true(as_mask(mask).flatten(2)).to(torch.float64) * (math.prod(map(float, spacing)) / 1000)
 
 
 def class_volumes_ml(
@@ -123,7 +121,7 @@ def bland_altman(predicted_ml: Sequence[float], true_ml: Sequence[float]) -> dic
 
 
 def _host(mask: torch.Tensor | np.ndarray) -> np.ndarray:
-    mask = plain(mask).cpu().numpy() != 0
+    mask = as_mask(mask).cpu().numpy()
     if mask.ndim != 3:
         raise InputError(f"volume: expected a mask in shape (X, Y, slices), found {mask.shape}")
     return mask
