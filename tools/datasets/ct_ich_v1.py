@@ -110,9 +110,14 @@ def _conflict(row: SliceRow, mask: Path | None) -> str:
     return ""
 
 
-def add_patients(collection: Collection, path: Path, table: dict[Slice, SliceRow]) -> None:
-    """Read the demographics, and compare them with the table of slices."""
-    rows = read_patient_table(path)
+def add_patients(
+    collection: Collection,
+    path: Path,
+    table: dict[Slice, SliceRow],
+    without: frozenset[str] = frozenset(),
+) -> None:
+    """Read the demographics, and compare them with the table of slices, but for the patients in `without`."""
+    rows = {name: row for name, row in read_patient_table(path).items() if name not in without}
     patients = {patient for patient, _ in table}
     for missing, where in ((patients - set(rows), "patients"), (set(rows) - patients, "slices")):
         if missing:

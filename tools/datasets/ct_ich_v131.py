@@ -54,7 +54,7 @@ def read(root: Path, options: Options) -> Collection:
     collection = Collection(root)
     demographics = next((p for p in root.glob("*atient_demographics.csv")), root / "Patient_demographics.csv")
     listed = {key: row for key, row in table.items() if key[0] not in WITHOUT_SCAN}
-    add_patients(collection, demographics, listed)
+    add_patients(collection, demographics, listed, WITHOUT_SCAN)
     pairs = [Pair(name, _patient(name), *files) for name, *files in pair_files(collection, scans, masks)]
     absent = set(rows) - {pair.patient for pair in pairs} - WITHOUT_SCAN
     if absent:

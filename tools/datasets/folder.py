@@ -84,6 +84,8 @@ def patient_from(options: Options, name: str) -> str:
 
 def _read_pictures(collection: Collection, images: Path, labels: Path, options: Options) -> None:
     """Pairs of 8-bit pictures."""
+    if options.types:
+        raise InputError(f"types: expected a data set whose masks tell types, found pictures in {images}")
     if options.window is None:
         raise InputError(
             f"{images}: expected the display window of the pictures (window=LEVEL,WIDTH in HU), found none"

@@ -32,7 +32,7 @@ class Report(dict):
             sentences = self["findings"].get(kind, [])
             if sentences:
                 lines += ["", f"{kind} ({len(sentences)}):", *(f"  {sentence}" for sentence in sentences)]
-        if not self["findings"]:
+        if not set(self["findings"]) - {"note"}:
             lines += ["", "complete: nothing missing, nothing left out"]
         if self["warning"]:
             lines += ["", self["warning"]]
