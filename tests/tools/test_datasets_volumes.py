@@ -392,7 +392,7 @@ def test_decathlon_with_images_alone_and_reserved_keys(tmp_path: Path) -> None:
     assert report["findings"]["left out"] == [
         "key image_id of a", "key image_id of b", "1 images without mask, as c.nii.gz"
     ]  # fmt: skip
-    assert report["findings"]["missing"] == [str(tmp_path / "imagesTs/gone.nii.gz")]
+    assert report["findings"]["missing"] == ["imagesTs/gone.nii.gz"]
     assert not any("image_id" in item for item in content(tmp_path / "d.json")["training"])
 
 

@@ -10,6 +10,7 @@ testing. Further keys of an entry are kept (`fold`, `patient` ...), but none who
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def read(root: Path, options: Options) -> Collection:
         if image.is_file():
             collection.unlabelled.append(str(image))
         else:
-            collection.find("missing", str(image))
+            collection.find("missing", os.path.relpath(image, path.parent))
     cases: set[str] = set()
     images: set[Path] = set()
     for pair in training + testing:
