@@ -28,6 +28,7 @@ class BankFactory:
         device: where the patches are wanted.
         gather: `slices`, `vectorised`, or `auto`: slices on a CPU, vectorised elsewhere.
         threads: threads that copy slices; None for as many as torch uses, at most 4.
+        buffers: where the patches go on a CPU.
     """
 
     roi_size: tuple[int, int, int]
@@ -35,7 +36,7 @@ class BankFactory:
     device: torch.device
     gather: str = "auto"
     threads: int | None = None
-    _buffers: HostBuffers = field(default_factory=HostBuffers)
+    buffers: HostBuffers = field(default_factory=HostBuffers)
 
     def __post_init__(self) -> None:
         if self.gather not in ("auto", "slices", "vectorised"):
@@ -47,7 +48,7 @@ class BankFactory:
         if self.gather == "vectorised" or self.device.type != "cpu":
             return GatherBank(volumes, self.roi_size, self.background, self.device)
         threads = self.threads or min(4, torch.get_num_threads())
-        return SliceBank(volumes, self.roi_size, self.background, self._buffers, threads)
+        return SliceBank(volumes, self.roi_size, self.background, self.buffers, threads)
 
 
 class ResidentCohort:

@@ -68,13 +68,14 @@ def _overlap(
     corner: Sequence[int], size: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where a patch and a volume overlap, as slices of the volume and of the patch; empty ones if nowhere."""
-    spans = list(zip(corner, size, shape, strict=True))
-    starts = [min(max(0, low), n) for low, _, n in spans]
-    stops = [max(start, min(low + r, n)) for start, (low, r, n) in zip(starts, spans, strict=True)]
-    source = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
-    # Where nothing overlaps, a stretch of length 0 at the patch's near end.
-    lows = [low if start < stop else start for low, start, stop in zip(corner, starts, stops, strict=True)]
-    return source, tuple(slice(s.start - low, s.stop - low) for s, low in zip(source, lows, strict=True))
+    source, target = [], []
+    for low, length, limit in zip(corner, size, shape, strict=True):
+        start, stop = max(low, 0), min(low + length, limit)
+        if start >= stop:
+            start = stop = low = 0
+        source.append(slice(start, stop))
+        target.append(slice(start - low, stop - low))
+    return tuple(source), tuple(target)
 
 
 class SliceBank:
@@ -132,28 +133,29 @@ class SliceBank:
     ) -> None:
         rx, ry, rz = self.roi_size
         to_images, to_labels = images.numpy(), labels.numpy()[:, 0]
+        # A patch that is turned is copied here first: turning it in the cache is faster than on the way.
+        scratch = np.empty_like(to_images[0]), np.empty_like(to_labels[0])
         plan = (array.numpy()[rows].tolist() for array in (case, corner, op))
         for row, index, (x, y, z), turn in zip(rows.tolist(), *plan, strict=True):
             image, label = self._volumes[index]
-            to_image, to_label = to_images[row], to_labels[row]
-            if turn:
-                to_image, to_label = _untransformed(to_image, turn), _untransformed(to_label, turn)
+            to_image, to_label = scratch if turn else (to_images[row], to_labels[row])
             nx, ny, nz = label.shape
             if x >= 0 and y >= 0 and z >= 0 and x + rx <= nx and y + ry <= ny and z + rz <= nz:
                 to_image[:] = image[:, x : x + rx, y : y + ry, z : z + rz]
                 to_label[:] = label[x : x + rx, y : y + ry, z : z + rz]
-                continue
-            to_image[:], to_label[:] = self._fill, 0
-            source, target = _overlap((x, y, z), self.roi_size, label.shape)
-            to_image[(slice(None), *target)] = image[(slice(None), *source)]
-            to_label[target] = label[source]
+            else:
+                (xs, ys, zs), (xt, yt, zt) = _overlap((x, y, z), self.roi_size, label.shape)
+                to_image.fill(self._fill)
+                to_label.fill(0)
+                to_image[:, xt, yt, zt] = image[:, xs, ys, zs]
+                to_label[xt, yt, zt] = label[xs, ys, zs]
+            if turn:
+                to_images[row], to_labels[row] = _turned(to_image, turn), _turned(to_label, turn)
 
 
-def _untransformed(patch: np.ndarray, op: int) -> np.ndarray:
-    """View of a patch (..., X, Y, Z): writing P into it leaves `SYMMETRIES[op]` of P in the patch."""
-    if op < 3:
-        return np.flip(patch, op - 4)
-    return np.rot90(patch, 2 - op, (-3, -2))
+def _turned(patch: np.ndarray, op: int) -> np.ndarray:
+    """`symmetry` for arrays."""
+    return np.flip(patch, op - 4) if op < 3 else np.rot90(patch, op - 2, (-3, -2))
 
 
 class GatherBank:

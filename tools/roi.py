@@ -19,8 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
-from tools.errors import InputError
-
 BORDER_MM = 5.0
 """Width of the border band. Less than half the width of a patch (14 mm for 32 voxels of 0.45 mm), so that
 every border patch shows lesion, and wider than annotators disagree (1-2 mm)."""
@@ -28,20 +26,22 @@ every border patch shows lesion, and wider than annotators disagree (1-2 mm)."""
 CENTRE_MM = 60.0
 """Side of the centre cube: holds the third and most of both lateral ventricles of an adult."""
 
-BLOOD_HU = (50.0, 100.0)
-"""Acute blood. Grey matter lies at 35-42 HU, calcium and bone above 100 HU."""
+BLOOD_ABOVE_TISSUE = (14.0, 64.0)
+"""Acute blood, in HU above the case's own brain tissue: 46-96 HU where that has 32 HU. Scanners differ by
+several HU, as do grey matter (5 HU above the median of the tissue) and old or thin blood; calcium and bone
+lie higher."""
 
 RIM_MM = 4.0
 """Depth of the brain's rim that the hyperdense region leaves out: partial volume of bone, sinuses, dura."""
 
-THIN_MM = 4.0
-"""In-plane width under which a hyperdense structure counts as thin (falx and tentorium are 2-4 mm wide)."""
+THIN_MM = 2.5
+"""In-plane width up to which a hyperdense structure counts as thin: falx, tentorium, vessels."""
 
-MIN_ML = 0.1
+MIN_ML = 0.2
 """Smallest hyperdense structure that is kept."""
 
-HALO_HU = 6.0
-"""How much less than blood the edge of a clot may have: blood and fluid share its voxels."""
+HALO = 0.2
+"""How far a clot's edge may fall below blood, as a share of blood's range: it shares voxels with fluid."""
 
 
 def voxel_spacing(affine: Tensor) -> tuple[float, float, float]:
@@ -59,17 +59,15 @@ def in_voxels(mm: float, spacing: Sequence[float]) -> tuple[int, int, int]:
 def dilate(mask: Tensor, radius: Sequence[int]) -> Tensor:
     """Dilation of a mask (X, Y, Z) by a box that reaches `radius` voxels to either side, per axis.
 
-    The box is separable, and along an axis its reach triples with every pass, so a radius of 11 takes 3
-    passes.
+    The box is separable, and along an axis its reach doubles with every pass, so a radius of 11 takes 4.
     """
     for axis, wanted in enumerate(radius):
         reach, size = 0, mask.shape[axis]
-        while reach < wanted:
-            shift = min(2 * reach + 1, wanted - reach)
+        while reach < min(wanted, size - 1):
+            shift = min(reach + 1, min(wanted, size - 1) - reach)
             grown = mask.clone()
-            if shift < size:
-                grown.narrow(axis, shift, size - shift).logical_or_(mask.narrow(axis, 0, size - shift))
-                grown.narrow(axis, 0, size - shift).logical_or_(mask.narrow(axis, shift, size - shift))
+            grown.narrow(axis, shift, size - shift).logical_or_(mask.narrow(axis, 0, size - shift))
+            grown.narrow(axis, 0, size - shift).logical_or_(mask.narrow(axis, shift, size - shift))
             mask, reach = grown, reach + shift
     return mask
 
@@ -133,26 +131,27 @@ def hyperdense_region(
     brain: Tensor,
     spacing: Sequence[float],
     lesion: Tensor | None = None,
-    blood: tuple[float, float] = BLOOD_HU,
+    blood: tuple[float, float] | None = None,
     rim_mm: float = RIM_MM,
     thin_mm: float = THIN_MM,
     min_ml: float = MIN_ML,
 ) -> Tensor:
     """Blood-like voxels of the brain, without the lesion and thin structures: intraventricular blood.
 
-    The image is averaged to about 1 mm in plane, thresholded, freed of the lesion and of the brain's rim,
-    opened in plane by a square of `thin_mm` (falx, tentorium and vessels vanish), and grown back inside the
-    threshold by the same square. What is left must have `min_ml` of its kind within the surrounding 10 mm.
+    The image is averaged over about 3 mm in plane, thresholded, freed of the lesion and of the brain's
+    rim, and opened in plane by a square a little wider than `thin_mm` (falx, tentorium and vessels
+    vanish). What is left is grown back inside the threshold by the same square, and by 1 mm into the
+    blurred edge. Components under `min_ml` are dropped.
 
     Args:
         hu: volume (X, Y, Z) in HU, or in any unit in which `blood` is given.
         brain: mask (X, Y, Z), bool.
         spacing: voxel size in mm.
         lesion: mask (X, Y, Z), bool, of what is annotated as lesion.
-        blood: lowest and highest value of blood.
+        blood: lowest and highest value of blood; None for `BLOOD_ABOVE_TISSUE`, which needs HU.
         rim_mm: depth of the rim that is left out.
         thin_mm: width under which a structure is thin.
-        min_ml: least volume in mL of hyperdense tissue in a cube of 20 mm around a voxel.
+        min_ml: volume in mL of the smallest component that is kept.
     """
     region = torch.zeros_like(brain)
     box = bounding_box(brain)
@@ -166,10 +165,14 @@ def hyperdense_region(
     coarse = tuple(step * by for step, by in zip(spacing, factor, strict=True))
     smooth = _mean(_mean(image.float(), factor, factor), (3, 3, 1), (1, 1, 1))
     free = _mean(inside.float(), factor, factor) >= 0.5
-    blood_like = (smooth >= blood[0]) & (smooth <= blood[1]) & free
+    if blood is None:
+        smooth, blood = smooth - _tissue_level(smooth, free), BLOOD_ABOVE_TISSUE
+    low, high = blood
+    blood_like = (smooth >= low) & (smooth <= high) & free
     square = [max(1, round(thin_mm / step / 2)) for step in coarse[:2]] + [0]
     thick = dilate(erode(blood_like, square), square)
-    kept = dilate(thick, square) & (smooth >= blood[0] - HALO_HU) & free
+    fringe = dilate(thick, (1, 1, 0)) & free & (smooth >= low - HALO * (high - low)) & (smooth <= high)
+    kept = (dilate(thick, square) & blood_like) | fringe
     smallest = max(1, round(min_ml * 1000.0 / math.prod(coarse)))
     kept = torch.from_numpy(cc3d.dust(kept.cpu().numpy(), smallest, connectivity=26)).to(image.device)
     for axis, by in enumerate(factor):
@@ -178,16 +181,22 @@ def hyperdense_region(
     return region
 
 
+def _tissue_level(image: Tensor, brain: Tensor) -> Tensor:
+    """HU of brain tissue per slice, (Z,): scanners differ, and beam hardening lifts base and vertex.
+
+    The median of the slice's voxels near the median of the volume, so that ventricles and blood do not
+    count; the median of the volume for slices that have few voxels.
+    """
+    values = torch.where(brain, image, torch.nan)[::2, ::2]  # a quarter of the voxels is enough
+    level = values.nanmedian()
+    near = torch.where((values - level).abs() <= 15.0, values, torch.nan).flatten(0, 1)
+    count = (~near.isnan()).sum(0)
+    return torch.where(count >= 0.05 * count.max(), near.nanmedian(dim=0).values, level).nan_to_num(0.0)
+
+
 def _mean(volume: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Mean of (X, Y, Z) in boxes; what a box has outside the volume does not count."""
     if all(size == 1 for size in window):
         return volume
     padding = [size // 2 if step == 1 else 0 for size, step in zip(window, stride, strict=True)]
     return avg_pool3d(volume[None], window, stride, padding, ceil_mode=True, count_include_pad=False)[0]
-
-
-def as_mask(volume: Tensor, case: str, key: str) -> Tensor:
-    """Boolean (X, Y, Z) of a volume (1, X, Y, Z); raises InputError for any other shape."""
-    if volume.ndim != 4 or volume.shape[0] != 1:
-        raise InputError(f"{case}: '{key}' should have the shape (1, X, Y, Z), got {tuple(volume.shape)}")
-    return torch.as_tensor(volume)[0] > 0

@@ -97,6 +97,7 @@ def case_masks(
     """Masks (X, Y, Z) of a case in the order of `REGIONS`; those that `mix` has no use for are empty.
 
     All but the lesion exclude the lesion; border, centre and hyperdense region lie within the brain.
+    Brain, or image if there is none, stand in where every negative region of the mix is empty.
 
     Raises:
         InputError: a key is missing or shapes differ; the hyperdense region is wanted and cannot be found.
@@ -105,23 +106,41 @@ def case_masks(
         if key not in item:
             raise InputError(f"{name}: expected the key '{key}', found {', '.join(map(str, item))}")
     image = plain(item[image_key])
-    lesion = roi.as_mask(plain(item[label_key]), name, label_key)
-    if image.ndim != 4 or image.shape[1:] != lesion.shape:
-        raise InputError(f"{name}: '{image_key}' should be (C, {lesion.shape}), got {tuple(image.shape)}")
+    if image.ndim != 4:
+        raise InputError(f"{name}: '{image_key}' should be (C, X, Y, Z), got {tuple(image.shape)}")
+    for key in (label_key, settings.brain_key, settings.hyperdense_key, settings.hu_key):
+        if key in item and plain(item[key]).shape[1:] != image.shape[1:]:
+            found, expected = tuple(plain(item[key]).shape[1:]), tuple(image.shape[1:])
+            raise InputError(f"{name}: '{key}' should have the size {expected} of '{image_key}', got {found}")
+    lesion = _mask(item, name, label_key)
     spacing = case_spacing(item[image_key], settings)
     outside = ~lesion
-    if settings.brain_key in item:
-        brain = roi.as_mask(plain(item[settings.brain_key]), name, settings.brain_key)
-    else:
-        brain = image[0] != background
-    masks = {"lesion": lesion, "image": outside, "brain": brain & outside}
+    given = settings.brain_key in item
+    brain = _mask(item, name, settings.brain_key) if given else image[0] != background
+    tissue = brain & outside
+    masks = {"lesion": lesion}
     if mix.needs("border"):
-        masks["border"] = roi.border_band(lesion, spacing, settings.border_mm) & brain
+        masks["border"] = roi.border_band(lesion, spacing, settings.border_mm) & tissue
     if mix.needs("centre"):
-        masks["centre"] = roi.centre_cube(brain, spacing, settings.centre_mm) & masks["brain"]
+        masks["centre"] = roi.centre_cube(brain, spacing, settings.centre_mm) & tissue
     if mix.needs("ivh"):
-        masks["ivh"] = _hyperdense(item, name, settings, image, brain, lesion, spacing) & outside
+        masks["ivh"] = _hyperdense(item, name, settings, image, brain, lesion, spacing) & tissue
+    # The larger regions are kept only where they are wanted or the last resort: they have the most runs.
+    for region, mask in (("brain", tissue), ("image", outside)):
+        others = any(bool(found.any()) for key, found in masks.items() if key != "lesion")
+        if mix.needs(region) or not others:
+            masks[region] = mask
     return [masks.get(region, torch.zeros_like(lesion)) for region in REGIONS]
+
+
+def _mask(item: Mapping[Any, Any], name: str, key: str) -> Tensor:
+    """Boolean (X, Y, Z) of the volume (1, X, Y, Z) under a key."""
+    if key not in item:
+        raise InputError(f"{name}: expected the key '{key}', found {', '.join(map(str, item))}")
+    volume = plain(item[key])
+    if volume.ndim != 4 or volume.shape[0] != 1:
+        raise InputError(f"{name}: '{key}' should have the shape (1, X, Y, Z), got {tuple(volume.shape)}")
+    return volume[0] > 0
 
 
 def _hyperdense(
@@ -134,7 +153,7 @@ def _hyperdense(
     spacing: Sequence[float],
 ) -> Tensor:
     if settings.hyperdense_key in item:
-        return roi.as_mask(plain(item[settings.hyperdense_key]), name, settings.hyperdense_key)
+        return _mask(item, name, settings.hyperdense_key)
     if settings.hu_key in item:
         return roi.hyperdense_region(plain(item[settings.hu_key])[0], brain, spacing, lesion)
     if settings.blood is not None:
@@ -172,10 +191,8 @@ class HyperdenseRegiond(MapTransform):
         item = dict(data)
         image = item[self.first_key(item)]
         name = case_name(item, 0, str(self.keys[0]))
-        brain = roi.as_mask(plain(item[self.brain_key]), name, self.brain_key)
-        lesion = (
-            roi.as_mask(plain(item[self.label_key]), name, self.label_key) if self.label_key in item else None
-        )
+        brain = _mask(item, name, self.brain_key)
+        lesion = _mask(item, name, self.label_key) if self.label_key in item else None
         spacing = case_spacing(image, RoiSettings())
         region = roi.hyperdense_region(plain(image)[0], brain, spacing, lesion, **self.options)[None].to(
             torch.uint8

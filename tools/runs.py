@@ -36,7 +36,7 @@ class RunTable:
         """Voxels per case and region, (cases, regions) int64, on the CPU."""
         self._count = counts.to(device)
         self._first = (counts.flatten().cumsum(0) - counts.flatten()).reshape(counts.shape).to(device)
-        self._start = rows[:, 0].to(device)
+        self._start = rows[:, 0].to(device, torch.int32)  # a volume has fewer than 2^31 voxels
         self._before = (rows[:, 1].cumsum(0) - rows[:, 1]).to(device)
 
     def draw(self, case: Tensor, region: Tensor, chance: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class RunTable:
         count = self._count[case, region]
         rank = torch.minimum((chance * count).long(), count - 1) + self._first[case, region]
         run = torch.searchsorted(self._before, rank, right=True) - 1
-        return self._start[run] + rank - self._before[run]
+        return rank - self._before[run] + self._start[run]
 
     def nbytes(self) -> int:
         """Bytes that the table takes on its device."""

@@ -20,7 +20,7 @@ from tools.roi import bounding_box
 from tools.roi_case import RoiSettings, case_masks, case_name, plain, slice_masks
 from tools.runs import RunTable, mask_runs
 
-LOOKAHEAD_BYTES = 32_000_000
+LOOKAHEAD_BYTES = 128_000_000
 """Patches copied at once on a CPU: more share cache lines; too many fall out of the cache themselves."""
 
 
@@ -147,6 +147,7 @@ class RoiPatchSampler:
             raise InputError(f"cohort: expected the same number of channels in every case, found {channels}")
 
         make = BankFactory(self.roi_size, background, self.device, gather, threads)
+        self._buffers = make.buffers
         room = None if budget_gb is None else int(budget_gb * 1e9)
         if room is None or sum(volume.nbytes for volume in volumes) <= room:
             self._memory: ResidentCohort | StreamedCohort = ResidentCohort(volumes, make)
@@ -245,10 +246,16 @@ class RoiPatchSampler:
         """A batch in the shape and dtypes that were asked for, with noise."""
         if self._spatial_dims == 2:
             image, label = image[..., 0], label[..., 0]
-        image, label = image.to(self._output_dtype), label.to(self._label_dtype)
+        image, label = self._converted(image, self._output_dtype), self._converted(label, self._label_dtype)
         if self._noise is not None:
             image = self._noise(image, generator(self.seed, epoch, number, self.rank, device=self.device))
         return {self.image_key: image, self.label_key: label}
+
+    def _converted(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        """The batch in another dtype; on a CPU in memory that is used again once the batch is dropped."""
+        if batch.dtype == dtype or self.device.type != "cpu":
+            return batch.to(dtype)
+        return self._buffers.take(batch.shape, dtype).copy_(batch)
 
     def _read(
         self, item: Mapping[str, Any], index: int, settings: RoiSettings, dtype: torch.dtype
