@@ -141,14 +141,15 @@ def _smooth(hu: torch.Tensor, grid: Sequence[float], name: str) -> torch.Tensor:
 
 
 def _rules2022(hu: torch.Tensor, grid: Sequence[float], name: str) -> torch.Tensor:
-    """Abramova 2022. Opening radius 3 mm and filled slices are ours: the paper states no radius."""
+    """Abramova 2022. Ours are the opening's radius of 3 mm, which the paper doesn't state, filled slices, and
+    that spinal cord below the foramen magnum and islands (orbital roof) are left out."""
     mask = _largest(_open((hu > 0) & (hu < 100), grid, radius=3.0))
     widest = int(mask.sum(dim=(0, 1)).argmax())
     for z in range(widest, mask.shape[2]):
         mask[..., z] = _largest(mask[..., z])
     for z in range(widest - 1, -1, -1):
         mask[..., z] &= mask[..., z + 1]
-    return _largest(_fill_slices(mask))
+    return _largest(_without_islands(_above_foramen(_fill_slices(mask), grid), grid))
 
 
 def _muschelli(hu: torch.Tensor, grid: Sequence[float], name: str) -> torch.Tensor:
