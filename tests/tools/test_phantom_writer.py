@@ -135,6 +135,13 @@ def test_the_label_can_be_chosen(tmp_path, lesion, values):
         assert np.array_equal(voxels(tmp_path / "labels" / f"{name}.nii.gz"), np.isin(classes, values))
 
 
+def test_a_tilted_gantry_shears_the_affine(tmp_path):
+    write_phantoms(tmp_path, cases=1, tilt=15, **TINY)
+    affine = nib.load(tmp_path / "images/case_000.nii.gz").affine
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    assert np.rad2deg(np.arcsin(axes[:, 1] @ axes[:, 2])) == pytest.approx(15, abs=1e-3)
+
+
 # --- CT-ICH 1.0.0
 
 
@@ -227,6 +234,7 @@ def test_patients_table_has_the_original_header(slices):
         ({"lesion": ""}, "lesion"),
         ({"lesion": 2}, "lesion"),
         ({"layout": "dicom"}, "layout"),
+        ({"tilt": 90}, "tilt"),
         ({"device": "abacus"}, "device"),
     ],
 )

@@ -44,8 +44,8 @@ def brain_stem(a: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tenso
     tegmentum = capsule(a * 0.85, y, z, (0, -15, 3, 10), (0, -16, -12, 11))
     peduncle = capsule(a, y, z, (13, -5, 6, 6), (7, -6, -12, 7))
     midbrain = smin(tegmentum, peduncle, 2)
-    pons = capsule(a * 0.8, y, z, (0, -12, -20, 12), (0, -14, -33, 12))
-    medulla = capsule(a, y, z, (0, -17, -38, 9), (0, -27, -62, 6.5))
+    pons = capsule(a * 0.8, y, z, (0, -15, -20, 12), (0, -18, -33, 12))
+    medulla = capsule(a, y, z, (0, -20, -38, 9), (0, -28, -62, 6.5))
     cord = capsule(a, y, z, (0, -27, -62, 6.5), (0, -33, -110, 5))
     return smin(smin(smin(midbrain, pons, 4), medulla, 4), cord, 2)
 
@@ -98,9 +98,9 @@ class Brain:
         bend = x + p.bend * long
         falx = bend.abs()
         front = ((y - 20) / 40).clamp(0, 1)
-        cleft = (falx**2 + (-callosum).clamp_min(0) ** 2 + 1e-3).sqrt() - p.fissure * (0.5 + front) * (
-            open_ + 0.2
-        )
+        cleft = (falx**2 + (-callosum).clamp_min(0) ** 2 + 1e-3).sqrt() - p.fissure * (
+            0.4 + front + 0.35 * mid
+        ) * (open_ + 0.2)
 
         # Sulci run along rays from the centre and narrow towards their floor.
         length = (x * x + y * y + (z + 4) ** 2 + 1.0).sqrt()
@@ -144,7 +144,7 @@ class Brain:
         cerebrum = torch.minimum(cerebrum, torch.minimum(torch.minimum(insula, sylvian), cistern))
         shell = posterior_fossa(a, y, z)
         vallecula = ellipsoid(a, y + 54, z + 68, 7 + 4 * p.atrophy, 16, 12)
-        front = torch.minimum(-line - 2.5, torch.maximum(-y - 20, 12 - stem))
+        front = torch.minimum(-line - 2.5, torch.maximum(-y - 20, torch.minimum(12 - stem, -y - 11)))
         cerebellum = torch.minimum(
             torch.minimum(front, -infra - 0.9), torch.minimum(surface + 0.3, vallecula)
         )

@@ -28,7 +28,7 @@ def vault(a: torch.Tensor, y: torch.Tensor, z: torch.Tensor, back: float) -> tor
 def ridge(a: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Signed distance to the vertical plane along the petrous ridge: positive in the middle fossa."""
     blunt = (a * a + 90.0).sqrt() - 9.5
-    return 0.62 * blunt + 0.785 * y + 3.0
+    return 0.70 * blunt + 0.714 * y - 3.0
 
 
 def posterior_fossa(a: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -40,12 +40,18 @@ def cavity(a: torch.Tensor, y: torch.Tensor, z: torch.Tensor, person: Person) ->
     """Distance to the inside of the skull: three fossae and the canal of the foramen magnum."""
     floor = -21 + 8 * bump(((a - 34) / 15) ** 2, ((y - 66) / 24) ** 2)
     front = smax(vault(a, y, z, person.back), floor - z, 8)
-    gap = ((-23 - z) * 0.4).clamp(-5, 8)
+    gap = ((-23 - z) * 0.4).clamp(-5, 8) * (0.25 + 0.75 * (a / 26).clamp_max(1))
     line = ridge(a, y)
     temporal = smax(ellipsoid(a - 35, y - 3, z + 20, 28, 41, 26), gap - line, 5)
     back = smax(posterior_fossa(a, y, z), line + gap, 14)
     canal = smax((a * a + (y + 31 - 0.15 * (z + 70)) ** 2 + 1e-2).sqrt() - 12.5, z + 60, 6)
-    return smin(smin(smin(front, temporal, 7), back, 6), canal, 5)
+    whole = smin(smin(smin(front, temporal, 7), back, 6), canal, 5)
+    # Crests on the inside of the frontal and the occipital bone.
+    crest = torch.minimum(
+        capsule(a, y, z, (0, 85, -14, 6), (0, 84, 28, 3)),
+        capsule(a, y, z, (0, -88, -2, 6.5), (0, -80, -48, 5)),
+    )
+    return smax(whole, 1.0 - crest, 5)
 
 
 def skin(
@@ -65,9 +71,9 @@ def skin(
 
 def ears(a: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """Distance to two thin cups."""
-    lean = a - 77 + 0.45 * (y + 16)
-    cup = ellipsoid(lean, y + 20, z + 38, 6, 15, 26).abs() - 1.3
-    return smax(cup, 4 - lean, 2)
+    lean = a - 70 + 0.55 * (y + 14)
+    cup = ellipsoid(lean, y + 20, z + 38, 9, 13, 27).abs() - 1.4
+    return smax(cup, 1 - lean, 2)
 
 
 class Cranium:
@@ -99,7 +105,7 @@ class Cranium:
         fat = 0.45 * p.fat * total
         strands = (fine.abs() - 0.12) * 6
         hu = paint(hu, -95 + 12 * fine, cover(torch.maximum((scalp - 1.8 - fat).abs() - fat, -strands), h))
-        hu = paint(hu, 45.0, cover(scalp - 2.1, h))
+        hu = paint(hu, 52.0, cover(scalp - 2.3, h))
         inner = depth - 1.6 - 0.25 * fine.abs()
         outer = thickness - depth - 1.9
         diploe = (p.diploe + 170 * fine + 90 * mid).clamp(250, 1150)
@@ -114,8 +120,9 @@ class Cranium:
         """Skull base, face and neck; `gap` is the distance to the cavity, `outside` that to the skin."""
         p = self.person
         # Muscle bellies parted by fat, skin and fat under it.
-        hu = 56 + 5 * mid
-        hu = paint(hu, -75.0, cover(0.75 - (fine.abs() < 0.22) * 0.5 - mid, 0.5))
+        hu = 56 + 4 * fine
+        hu = paint(hu, -60.0, 0.8 * cover((mid + 0.15 * fine).abs() - 0.10, 0.15))
+        hu = paint(hu, -85.0, cover(1.0 - mid - 0.15 * fine, 0.3))
         below = -outside
         hu = paint(hu, -95 + 10 * fine, cover((below - 1.8 - 2.2 * p.fat).abs() - 2.2 * p.fat, h))
         hu = paint(hu, 40.0, cover(below - 1.8, h))
@@ -123,7 +130,7 @@ class Cranium:
         marrow = (620 + 260 * fine + 120 * mid).clamp(200, 1400)
         # Shell of the base around the fossae, thin over the orbits.
         thin = bump(((a - 30) / 18) ** 2, ((y - 52) / 26) ** 2)
-        shell = gap - (5.0 - 2.6 * thin + 1.1 * mid)
+        shell = gap - (4.2 - 2.0 * thin + 1.1 * mid)
         hu = paint(hu, marrow, cover(shell, h))
         hu = paint(hu, p.bone * 0.9, cover((gap - 0.9).abs() - 0.9, h))
 
@@ -142,7 +149,9 @@ class Cranium:
         cells = ellipsoid(a - 54, y + 26, z + 46, 11, 15, 19)
         hu = paint(hu, marrow + 350, cover(smax(cells, -below + 6, 3) - 3, h))
         comb = (
-            torch.sin(1.1 * a + 2 * fine) * torch.sin(1.2 * y + 2 * mid) * torch.sin(1.0 * z + fine)
+            torch.sin(0.9 * a + 3 * fine + y / 4)
+            * torch.sin(1.1 * y + 3 * mid - z / 5)
+            * torch.sin(0.9 * z + 3 * fine + a / 3)
         ).abs()
         foam = smax(cells, 3 * (0.5 - 0.42 * p.pneumatised - comb), 0.5)
         hu = paint(hu, -750.0, cover(smax(foam, -below + 8, 2), h))
@@ -155,12 +164,12 @@ class Cranium:
         hu = paint(hu, p.bone * 0.8, cover(smax(orbit.abs() - 1.4, -below + 5, 2), h))
         hu = paint(hu, -92.0, cover(smax(orbit, -below + 5, 2), h))
         for side, height in ((12, 0), (-12, 0), (0, 11), (0, -11)):
-            rod = capsule(a, y, z, (11, 28, -27, 1.2), (30 + side, 62, -32 + height, 2.0))
+            rod = capsule(a, y, z, (11, 28, -27, 1.4), (30 + side, 64, -32 + height, 2.6))
             hu = paint(hu, 52.0, cover(rod, h))
         hu = paint(hu, 38.0, cover(capsule(a, y, z, (9, 26, -25, 2.0), (30, 58, -32, 2.0)), h))
         globe = ellipsoid(a - 31, y - 71, z + 32, 12, 12, 12)
-        hu = paint(hu, 48.0, cover(globe, h))
-        hu = paint(hu, 9.0, cover(globe + 1.4, h))
+        hu = paint(hu, 58.0, cover(globe, h))
+        hu = paint(hu, 9.0, cover(globe + 1.7, h))
         hu = paint(hu, 75.0, cover(ellipsoid(a - 31, y - 79.5, z + 32, 4.6, 2.2, 4.6), h))
 
         # Air spaces: ethmoid cells, nose, sphenoid, frontal and maxillary sinuses, each in a thin wall.
@@ -182,6 +191,10 @@ class Cranium:
         for space, wall in spaces:
             hu = paint(hu, p.bone * 0.7, cover(space - wall, h))
             hu = paint(hu, AIR + 20, cover(space, h))
+        nose = capsule(a, y, z, (0, 84, -22, 6), (0, 99, -51, 9))
+        hu = paint(hu, 38.0, cover(smax(nose, 84 - y, 3), h) * (below > 0))
+        bridge = smax((capsule(a, y, z, (0, 80, -20, 5), (0, 92, -38, 6))).abs() - 0.5, 86 - y, 2)
+        hu = paint(hu, p.bone * 0.6, cover(bridge, h))
         turbinate = ellipsoid(a - 6, y - 62, z + 72, 2.2, 22, 5)
         hu = paint(hu, 45.0, cover(turbinate, h))
         hu = paint(hu, AIR, cover(ellipsoid(a, y - 10, z + 84, 9, 8, 22), h))

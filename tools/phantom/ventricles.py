@@ -39,6 +39,6 @@ def ventricle_distance(
         distance = tube if distance is None else smin(distance, tube, 3.0)
     third = ellipsoid(x, y + 2, z - 2, person.third * factor**0.5, 13, 11)
     fourth = ellipsoid(
-        x, y + 33 - 0.2 * (z + 33) + 0.35 * a, z + 32, 7.5 + 1.5 * person.atrophy, 3.6 * factor**0.5, 13
+        x, y + 37 - 0.2 * (z + 33) + 0.35 * a, z + 32, 7.5 + 1.5 * person.atrophy, 3.6 * factor**0.5, 13
     )
     return smin(torch.minimum(distance, fourth), third, 1.5)

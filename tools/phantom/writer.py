@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tools.phantom.kinds import check_kind, lesion_types
 from tools.phantom.nifti_layout import NiftiLayout
 
 #: Raised whenever the same seed gives another picture, so that old files are not taken for new ones.
-PHANTOM_VERSION = 4
+PHANTOM_VERSION = 5
 
 LAYOUTS = {layout.name: layout for layout in (NiftiLayout, CtIchLayout)}
 
@@ -69,6 +69,7 @@ def write_phantoms(
     device: torch.device | str = "cpu",
     layout: str = "nifti",
     overwrite: bool = False,
+    tilt: float = 0.0,
 ) -> Path:
     """Write a synthetic data set to the folder `out`.
 
@@ -85,6 +86,7 @@ def write_phantoms(
         device: where cases are made.
         layout: `nifti`, or `ct_ich_v1` for the 8-bit JPEG slices of CT-ICH 1.0.0.
         overwrite: make every case again.
+        tilt: gantry tilt in degrees; the files' affine is then a shear.
 
     Returns:
         `OUT/dataset.json` for `nifti`, `OUT` for `ct_ich_v1`.
@@ -95,6 +97,8 @@ def write_phantoms(
     check_counts(cases=(cases, 1), seed=(seed, 0), folds=(folds, 1), test_cases=(test_cases, 0))
     check_size(shape, spacing)
     check_kind(kind)
+    if not isinstance(tilt, Real) or not -30 <= tilt <= 30:
+        raise InputError(f"tilt: expected -30 to 30 degrees, found {tilt!r}")
     types = lesion_types(kind, lesion)
     if layout not in LAYOUTS:
         raise InputError(f"layout: expected one of {', '.join(LAYOUTS)}, found {layout!r}")
@@ -113,6 +117,7 @@ def write_phantoms(
         "spacing": [float(mm) for mm in spacing],
         "kind": kind,
         "lesion": list(types),
+        "tilt": float(tilt),
     }
     truths = []
     for index in tqdm(range(cases + test_cases), desc=f"phantoms ({kind})", unit="case"):
@@ -121,7 +126,7 @@ def write_phantoms(
         truth = None if overwrite else read_truth(path)
         if truth is None or truth.get("parameters") != parameters or not writer.complete(truth):
             path.unlink(missing_ok=True)  # until its files are whole again, the case is not complete
-            case = HeadPhantom(seed, index, shape, spacing, kind, device).render()
+            case = HeadPhantom(seed, index, shape, spacing, kind, device, tilt=tilt).render()
             writer.write(case, name)
             truth = {"case": name, **case.truth, "lesion": list(types), "parameters": parameters}
             write_bytes(path, (json.dumps(truth, indent=2) + "\n").encode())
