@@ -12,6 +12,7 @@ from tools.errors import InputError
 COMMANDS = {
     "datasets": ("tools.datasets:datasets", "public data sets: what they are, licence, how to get them"),
     "prepare": ("tools.datasets:prepare", "check a data set, and write its datalist with folds"),
+    "compare": ("tools.metrics.compare:compare_files", "paired tests between two runs (per_case.csv)"),
     "phantom": ("tools.phantom:write_phantoms", "write a synthetic head CT data set"),
     "score": ("tools.score:score", "score a folder of label maps against the truth"),
 }
