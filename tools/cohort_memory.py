@@ -90,6 +90,8 @@ class StreamedCohort:
 
     def banks(self, chunks: Sequence[Sequence[int]]) -> Iterator[Bank]:
         """One bank per chunk; drop it before asking for the next, or three are held."""
+        if not chunks:
+            return
         with ThreadPoolExecutor(1, "next chunk") as loader:
             ahead = loader.submit(self._load, chunks[0])
             for following in [*chunks[1:], None]:

@@ -216,31 +216,31 @@ class RoiPatchSampler:
         plan = self.plan(epoch)
         half = torch.tensor([size // 2 for size in self.roi_size], device=self.device)
         corner = plan.centre - half - self._offset[plan.case]
-        done = [-(-size // self.batch_size) for size in plan.sizes]  # batches per chunk
-        skipped = 0
-        while skipped < len(done) and first >= sum(done[: skipped + 1]):
-            skipped += 1
-        number = sum(done[:skipped])
-        row = sum(plan.sizes[:skipped])
-        chunks, sizes = plan.chunks[skipped:], plan.sizes[skipped:]
-        banks = self._memory.banks(chunks) if chunks else iter(())
-        for chunk, size, bank in zip(chunks, sizes, banks, strict=False):
+        parts = self._remaining(plan, first)
+        banks = self._memory.banks([chunk for chunk, _, _ in parts])
+        for (chunk, rows, number), bank in zip(parts, banks, strict=True):
             place = torch.empty(len(self._offset), dtype=torch.int64)
             place[chunk] = torch.arange(len(chunk))
-            case = place.to(self.device)[plan.case[row : row + size]]
-            skip = max(0, first - number)
-            number += skip
-            for start in range(skip * self.batch_size, size, self.batch_size * self._lookahead):
-                stop = min(size, start + self.batch_size * self._lookahead)
-                rows = slice(row + start, row + stop)
-                images, labels = bank.gather(case[start:stop], corner[rows], plan.op[rows])
-                pairs = zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
-                for image, label in pairs:
+            place = place.to(self.device)
+            for block in _pieces(rows, self.batch_size * self._lookahead):
+                images, labels = bank.gather(place[plan.case[block]], corner[block], plan.op[block])
+                batches = zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
+                for image, label in batches:
                     number += 1
                     self._position = (epoch, number)
                     yield self._finished(image, label, epoch, number)
-            row += size
             del bank  # so that its memory is free before the next chunk but one is copied
+
+    def _remaining(self, plan: EpochPlan, first: int) -> list[tuple[list[int], slice, int]]:
+        """What is left from batch number `first` on: per chunk its cases, rows of the plan, batches before."""
+        parts, row, number = [], 0, 0
+        for chunk, size in zip(plan.chunks, plan.sizes, strict=True):
+            batches = -(-size // self.batch_size)
+            skip = min(batches, max(0, first - number))
+            if skip < batches:
+                parts.append((chunk, slice(row + skip * self.batch_size, row + size), number + skip))
+            row, number = row + size, number + batches
+        return parts
 
     def _finished(self, image: Tensor, label: Tensor, epoch: int, number: int) -> dict[str, Tensor]:
         """A batch in the shape and dtypes that were asked for, with noise."""
@@ -269,11 +269,17 @@ class RoiPatchSampler:
         kept = kept if dtype.is_floating_point else kept.round()
         volume = StoredVolume(
             torch.empty(kept.shape, dtype=dtype).copy_(kept),
-            torch.empty(kept.shape[1:], dtype=torch.uint8).copy_(lesion[box]),
+            torch.empty(kept.shape[1:], dtype=torch.uint8).copy_(plain(item[self.label_key])[0][box]),
             tuple(image.shape[1:]),
             tuple(span.start for span in box),
         )
         return volume, slice_masks(masks) if self._whole_slices else masks
+
+
+def _pieces(rows: slice, length: int) -> Iterator[slice]:
+    """A stretch of rows in pieces of `length`, the last of which may be shorter."""
+    for start in range(rows.start, rows.stop, length):
+        yield slice(start, min(rows.stop, start + length))
 
 
 def _roi_size(roi_size: Sequence[int], spatial_dims: int, augment: str) -> tuple[int, int, int]:

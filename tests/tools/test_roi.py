@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
+from tools.brain import extract_brain
 from tools.errors import InputError
 from tools.mix import REGIONS, RoiMix
 from tools.phantom import HeadPhantom
@@ -23,6 +24,7 @@ from tools.roi import (
 )
 from tools.roi_case import HyperdenseRegiond, RoiSettings, case_masks, plain
 from tools.runs import RunTable, mask_runs
+from tools.volume_io import read_volume
 
 SPACING = (0.9, 0.9, 5.0)
 
@@ -147,6 +149,15 @@ def test_hyperdense_region_is_small_without_ivh():
     region = hyperdense_region(plain(head.image)[0], brain, SPACING, classes == 2)
     assert (classes == 2).any()
     assert region.sum() / brain.sum() < 0.005
+
+
+def test_hyperdense_region_of_a_real_head(real_data):
+    """A real scan with beam hardening at base and vertex: less than 2 % of the brain, all of it inside."""
+    volume = read_volume(real_data / "ge_head_ct_dicom")
+    brain = plain(extract_brain(volume))[0] > 0
+    region = hyperdense_region(plain(volume)[0], brain, voxel_spacing(volume.affine))
+    assert not (region & ~brain).any()
+    assert 0 < region.sum() / brain.sum() < 0.02
 
 
 def test_hyperdense_region_by_hand():

@@ -136,6 +136,18 @@ def test_storage_dtypes_keep_their_precision(cohort, storage):
     assert torch.equal(images, expected), "the integers from 0 to 200 are exact in all of them"
 
 
+def test_labels_keep_their_classes():
+    """Any value above 0 is lesion to the sampler, and stays what it is in the batches."""
+    item = make_case(SHAPES[0], 0)
+    lesion = item["label"][0] > 0
+    item["label"][0][lesion] = torch.randint(1, 6, (int(lesion.sum()),)).float()
+    sampler = make_sampler([item])
+    plan, (_, labels) = sampler.plan(0), epoch(sampler)
+    assert len(labels.unique()) == 6
+    for centre, label in zip(plan.centre.tolist(), labels, strict=True):
+        assert torch.equal(label, naive_patch(item["label"].as_tensor(), centre, (8, 8, 4), 0.0))
+
+
 def test_int16_rounds():
     item = make_case(SHAPES[0], 0)
     item["image"] = item["image"] + 0.75
