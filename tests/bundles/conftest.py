@@ -48,7 +48,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "cache_dir": root / "cache",
         "ckpt_dir": root / "models",
         "output_dir": root / "eval",
-        "roi_size": [16, 16, 8],
+        "roi_size": [24, 24, 8],
         "patches_per_case": 8,
         "batch_size": 8,
         "max_epochs": 1,

@@ -6,16 +6,30 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.config import KeysCollection
-from monai.transforms import Compose, CropForegroundd, MapTransform, Orientationd, ScaleIntensityRanged
+from monai.transforms import (
+    Compose,
+    ConcatItemsd,
+    CropForegroundd,
+    DeleteItemsd,
+    MapTransform,
+    Orientationd,
+    ScaleIntensityRanged,
+)
 
 from tools.brain import ExtractBraind
+from tools.errors import InputError
+from tools.hard_cases import TurnHardCased
+from tools.registration import RegisterRigidd
 from tools.roi_case import HyperdenseRegiond
 from tools.spacing import ResampleSpacingd
 from tools.symmetry import SymmetryMapd
 from tools.volume_io import LoadVolumed
 
-__all__ = ["Preprocessing", "StripSkulld"]
+__all__ = ["PercentileZScored", "Preprocessing", "StripSkulld"]
+
+NORMALISATIONS = ("window", "percentile")
 
 
 class StripSkulld(MapTransform):
@@ -40,20 +54,66 @@ class StripSkulld(MapTransform):
         return d
 
 
-class Preprocessing(Compose):
-    """Files -> brain, in RAS, 0 to 1 within a window of HU, with its mirror image as second channel.
+class PercentileZScored(MapTransform):
+    """Clip to percentiles of the brain's voxels and scale them to mean 0 and standard deviation 1.
 
-    Cropping to the brain loses nothing, since all outside is background by then, and is undone by `Invertd`.
-    Where there is a label, the hyperdense region that negative patches are drawn from is found while the
-    image is still in HU (Abramova 2021, section 2.2.1).
+    Every channel by itself; what lies outside the brain becomes 0, the brain's mean (Abramova 2022; that mean
+    and deviation are the brain's, and not those of a picture that is mostly background, is our reading).
+
+    Args:
+        keys: images, (C, X, Y, Z).
+        brain_key: mask, (1, X, Y, Z).
+        percentiles: lowest and highest percentile that is kept.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, brain_key: str = "brain", percentiles: Sequence[float] = (0.5, 99.5)
+    ) -> None:
+        super().__init__(keys)
+        self.brain_key = brain_key
+        self.percentiles = tuple(percentiles)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        inside = d[self.brain_key].as_tensor()[0] > 0
+        for key in self.key_iterator(d):
+            image = d[key].clone()
+            for channel in image.as_tensor():
+                low, high = (_percentile(channel[inside], p) for p in self.percentiles)
+                clipped = channel.clamp(low, high)
+                mean, deviation = clipped[inside].mean(), clipped[inside].std()
+                channel.copy_(((clipped - mean) / deviation.clamp(min=1e-6)).masked_fill(~inside, 0.0))
+            d[key] = image
+        return d
+
+
+def _percentile(values: torch.Tensor, percent: float) -> torch.Tensor:
+    """The value of that rank; `torch.quantile` ends at 16 million voxels."""
+    rank = round((values.numel() - 1) * percent / 100)
+    return values.kthvalue(rank + 1).values
+
+
+class Preprocessing(Compose):
+    """Files -> brain, in RAS, normalised, with its mirror image and CT angiography as further channels.
+
+    The channels are the brain, its mirror image if `symmetric`, CT angiography if `cta`. Cropping to the
+    brain loses nothing, since all outside is background by then, and is undone by `Invertd`. Where there is
+    a label, the hyperdense region that negative patches are drawn from is found while the image is still in
+    HU (Abramova 2021, section 2.2.1).
 
     Args:
         spacing: voxel size in mm to resample to; None keeps the scanner's, as the paper does.
         symmetric: append the mirrored, rigidly aligned volume.
         backend: how the mirror image is aligned, see `tools.symmetry.SymmetryMapd`.
+        cta: append CT angiography, the volume under the key `cta`, registered rigidly to the image.
         window: HU that become 0 and 1.
+        cta_window: HU of CT angiography that become 0 and 1; the paper states none, contrast reaches 400 HU.
+        normalisation: "window" (2021), or "percentile", see `PercentileZScored` (2022).
         regions: find the hyperdense region; only training needs it.
         converted_dir: folder to keep converted DICOM series in.
+
+    Raises:
+        InputError: `normalisation` is unknown; while running, a case has no `cta`.
     """
 
     def __init__(
@@ -61,28 +121,47 @@ class Preprocessing(Compose):
         spacing: Sequence[float] | None = None,
         symmetric: bool = True,
         backend: str = "torch",
+        cta: bool = False,
         window: Sequence[float] = (0.0, 100.0),
+        cta_window: Sequence[float] = (0.0, 400.0),
+        normalisation: str = "window",
         regions: bool = True,
         converted_dir: str | Path | None = None,
     ) -> None:
+        if normalisation not in NORMALISATIONS:
+            raise InputError(f"normalisation: expected one of {NORMALISATIONS}, found {normalisation!r}")
         low, high = window
         pair = ["image", "label"]
         with_reference = ["image", "label", "reference"]
+        optional = {"allow_missing_keys": True}
+        everything = ["image", "label", "brain", "hyperdense"]
+
+        def intensities(key: str, low: float, high: float) -> list[MapTransform]:
+            strip = StripSkulld(key, brain_key="brain", value=low)
+            if normalisation == "percentile":
+                return [strip, PercentileZScored(key, brain_key="brain")]
+            return [strip, ScaleIntensityRanged(key, low, high, 0.0, 1.0, clip=True)]
+
         steps = [
-            LoadVolumed(with_reference, ["label", "reference"], converted_dir, allow_missing_keys=True),
-            Orientationd(pair, axcodes="RAS", labels=None, allow_missing_keys=True),
-            ResampleSpacingd(pair, spacing, mode=["bilinear", "nearest"], allow_missing_keys=True),
-            ExtractBraind("image", brain_key="brain"),
+            LoadVolumed(with_reference, ["label", "reference"], converted_dir, **optional),
+            *([LoadVolumed("cta", converted_dir=converted_dir, **optional)] if cta else []),
+            Orientationd([*pair, "cta"] if cta else pair, axcodes="RAS", labels=None, **optional),
+            ResampleSpacingd(pair, spacing, mode=["bilinear", "nearest"], **optional),
+            ExtractBraind("image", brain_key="brain", method="rules2022"),
             *([HyperdenseRegiond("image", "brain", "label", region_key="hyperdense")] if regions else []),
-            *([SymmetryMapd("image", backend=backend, mask_key="brain")] if symmetric else []),
-            StripSkulld("image", brain_key="brain", value=low),
-            ScaleIntensityRanged("image", low, high, 0.0, 1.0, clip=True),
-            CropForegroundd(
-                ["image", "label", "brain", "hyperdense"],
-                source_key="brain",
-                margin=1,
-                allow_smaller=True,
-                allow_missing_keys=True,
+            *([RegisterRigidd("cta", reference_key="image")] if cta else []),
+            *([SymmetryMapd("image", backend=backend)] if symmetric else []),
+            *intensities("image", low, high),
+            *(
+                [
+                    *intensities("cta", *cta_window),
+                    ConcatItemsd(["image", "cta"], "image"),
+                    DeleteItemsd("cta"),
+                ]
+                if cta
+                else []
             ),
+            CropForegroundd(everything, source_key="brain", margin=1, allow_smaller=True, **optional),
+            TurnHardCased(everything, **optional),
         ]
         super().__init__(steps)

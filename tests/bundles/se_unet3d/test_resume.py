@@ -1,0 +1,124 @@
+"""A training that was killed goes on where it was, to the same weights; a failed write costs no file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+
+from tools.phantom import write_phantoms
+
+BATCHES = 3  # per epoch: 2 cases of 5 patches, 4 to a batch
+
+
+@pytest.fixture(scope="module")
+def overrides(bundle, tmp_path_factory) -> dict[str, object]:
+    root = tmp_path_factory.mktemp("resume")
+    write_phantoms(root / "data", cases=3, seed=4, folds=3, shape=(64, 64, 20), spacing=(3.0, 3.0, 8.0))
+    small = {"roi_size": [24, 24, 8], "patches_per_case": 5, "batch_size": 4, "max_epochs": 3}
+    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache"), "symmetric": False, **small}
+
+
+def training(folder: Path, overrides: dict[str, object], **more: object) -> ConfigWorkflow:
+    folders = {"ckpt_dir": str(folder), "output_dir": str(folder / "eval")}
+    workflow = ConfigWorkflow("configs/train.yaml", workflow_type="train", **overrides, **folders, **more)
+    workflow.initialize()
+    return workflow
+
+
+def outcome(workflow: ConfigWorkflow) -> dict[str, object]:
+    """All that a training leaves behind."""
+    part = workflow.parser.get_parsed_content
+    return {
+        "network": part("network_def").state_dict(),
+        "optimizer": part("optimizer").state_dict()["state"],
+        "best": torch.load(Path(part("ckpt_dir")) / "model.pt", weights_only=True),
+        "early_stop": part("early_stop").state_dict(),
+        "epoch": part("train#trainer").state.epoch,
+        "random": torch.get_rng_state(),
+    }
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(overrides, tmp_path_factory) -> dict[str, object]:
+    workflow = training(tmp_path_factory.mktemp("whole"), overrides)
+    workflow.run()
+    return outcome(workflow)
+
+
+def _train_and_die(folder: Path, overrides: dict[str, object], iteration: int, minutes: float) -> None:
+    workflow = training(folder, overrides, **{"train#handlers#1#minutes": minutes})
+    workflow.parser.get_parsed_content("train#trainer").add_event_handler(
+        Events.ITERATION_STARTED(once=iteration), lambda engine: os.kill(os.getpid(), signal.SIGKILL)
+    )
+    workflow.run()
+
+
+def killed(folder: Path, overrides: dict[str, object], iteration: int, minutes: float = 60.0) -> int:
+    """A training in a process of its own that is killed when an iteration starts; the iterations it saved."""
+    process = multiprocessing.get_context("fork").Process(
+        target=_train_and_die, args=(folder, overrides, iteration, minutes)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return torch.load(folder / "training_state.pt", weights_only=True)["iteration"]
+
+
+@pytest.mark.parametrize(
+    ("iteration", "minutes", "saved"),
+    [(BATCHES + 2, 60.0, BATCHES), (2 * BATCHES, 0.0, 2 * BATCHES - 1)],
+    ids=["from-the-last-epoch", "from-within-an-epoch"],
+)
+def test_the_same_weights_after_a_kill(overrides, uninterrupted, tmp_path, iteration, minutes, saved):
+    assert killed(tmp_path, overrides, iteration, minutes) == saved
+    workflow = training(tmp_path, overrides)
+    torch.rand(7)  # whatever was drawn meanwhile
+    workflow.run()
+    found = outcome(workflow)
+    for part in uninterrupted:
+        assert same(found[part], uninterrupted[part]), part
+    assert not (tmp_path / "training_state.pt").exists()
+
+
+def test_other_settings_are_refused_and_a_new_start_is_possible(overrides, uninterrupted, tmp_path):
+    killed(tmp_path, overrides, BATCHES + 1)
+    with pytest.raises(RuntimeError) as raised:
+        training(tmp_path, {**overrides, "sampling": "brain"}).run()
+    cause = raised.value.__cause__
+    assert f"{tmp_path / 'training_state.pt'}: expected the state" in str(cause)
+    assert "found another sampling;" in str(cause)
+    workflow = training(tmp_path, overrides, resume=False)
+    workflow.run()
+    assert same(outcome(workflow), uninterrupted)
+
+
+def test_a_full_disk_costs_no_file(overrides, tmp_path):
+    """The system refuses to write more than 1 MB: what was there stays, and nothing half written."""
+    killed(tmp_path, overrides, BATCHES + 1)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")}
+    assert set(before) == {"model.pt", "training_state.pt"}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    workflow = training(tmp_path, overrides)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(RuntimeError):
+            workflow.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before

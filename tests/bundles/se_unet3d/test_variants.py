@@ -1,0 +1,193 @@
+"""Every variant starts, trains an epoch and infers: in one process, on a tiny set that is prepared once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.losses import DiceCELoss
+
+from tools.errors import InputError
+from tools.phantom import write_phantoms
+from tools.registration import AIR_HU, SOFT_HU, register_rigid
+from tools.volume_io import read_volume
+
+VARIANTS = {
+    # overlay: trainable parameters, sampler's strategy, patches per epoch for the 2 cases and 4 patches each
+    "unet3d": (2_260_866, "border_or_ivh", 8),
+    "focal": (2_263_042, "border_or_ivh", 8),
+    "sampling_none": (2_263_042, "none", 8),
+    "sampling_brain": (2_263_042, "brain", 8),
+    "sampling_brain_border": (2_263_042, "brain_border", 8),
+    "sampling_brain_border_centre": (2_263_042, "brain_border_centre", 8),
+    "sampling_brain_border_ivh": (2_263_042, "brain_border_ivh", 8),
+    "sampling_border_or_ivh": (2_263_042, "border_or_ivh", 8),
+    "no_symmetric": (2_262_178, "border_or_ivh", 8),
+    "cta": (2_263_906, "border_or_ivh", 8),
+    "patch_24x24x8": (2_263_042, "border_or_ivh", 8),
+    "patch_48x48x24": (2_263_042, "border_or_ivh", 8),
+    "augmentation_500x6": (2_263_042, "border_or_ivh", 48),
+    "augmentation_1000x6": (2_263_042, "border_or_ivh", 48),
+    "augmentation_1500x6": (2_263_042, "border_or_ivh", 48),
+    "augmentation_3000x6": (2_263_042, "border_or_ivh", 48),
+    "instance2022": (9_186_210, "brain", 8),
+    "workers": (2_263_042, "border_or_ivh", 8),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, str]:
+    """Three tiny cases, each with a "CT angiography": the same head, moved by some millimetres."""
+    root = tmp_path_factory.mktemp("variants")
+    dataset = write_phantoms(
+        root / "data", cases=3, seed=3, folds=3, shape=(64, 64, 20), spacing=(3.0, 3.0, 8.0)
+    )
+    content = json.loads(dataset.read_text())
+    (root / "data" / "cta").mkdir()
+    for item in content["training"]:
+        image = nib.load(root / "data" / item["image"])
+        item["cta"] = item["image"].replace("images", "cta")
+        affine = image.affine.copy()
+        affine[:3, 3] += (6.0, -4.0, 5.0)
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), root / "data" / item["cta"])
+    dataset.write_text(json.dumps(content))
+    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache")}
+
+
+def workflow(kind: str, *files: str, **overrides: object) -> ConfigWorkflow:
+    result = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **overrides)
+    result.initialize()
+    return result
+
+
+def test_every_overlay_is_tested(bundle):
+    files = {path.stem for path in (bundle / "configs" / "variants").glob("*.yaml")}
+    assert files - {"demo", "ensemble"} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_trains_and_infers(bundle, data, tmp_path, name):
+    parameters, sampling, patches = VARIANTS[name]
+    overlay = f"variants/{name}.yaml"
+    folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
+    size = {} if name.startswith(("patch", "instance")) else {"roi_size": [24, 24, 8]}
+    tiny = {"patches_per_case": 4, "batch_size": 4, "max_epochs": 1, "samples_per_visit": 2, **size}
+    training = workflow("train", "train.yaml", overlay, **data, **folders, **tiny)
+    assert training.parser["sampling"] == sampling
+    training.run()
+    assert training.parser.get_parsed_content("train#trainer").state.iteration == patches // 4
+    weights = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert sum(w.numel() for w in weights.values()) == parameters
+
+    item = json.loads((Path(data["dataset_dir"]) / "dataset.json").read_text())["training"][0]
+    volumes = {
+        key: str(Path(data["dataset_dir"]) / item[key]) for key in ("image", "cta") if key in ("image", name)
+    }
+    inference = workflow(
+        "infer", "inference.yaml", overlay, output_dir=str(tmp_path), ckpt_path=str(tmp_path / "model.pt"),
+        **{"dataset#data": [volumes]}, **size,
+    )  # fmt: skip
+    inference.run()
+    mask, image = nib.load(tmp_path / "case_000_seg.nii.gz"), nib.load(volumes["image"])
+    assert mask.shape == image.shape
+    assert np.allclose(mask.affine, image.affine, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["no_symmetric", "instance2022"])
+def test_evaluates(bundle, data, tmp_path, name):
+    overlay, size = f"variants/{name}.yaml", {"roi_size": [32, 32, 16], "overlap": 0.5}
+    evaluation = workflow(
+        "infer", "train.yaml", "evaluate.yaml", overlay, **data, **size,
+        ckpt_dir=str(tmp_path), output_dir=str(tmp_path),
+    )  # fmt: skip
+    torch.save(evaluation.parser.get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
+    evaluation.run()
+    assert len((tmp_path / "metrics" / "per_case.csv").read_text().splitlines()) == 2
+
+
+def preprocessed(data: dict[str, str], **arguments: object) -> dict:
+    from scripts.preprocessing import Preprocessing
+
+    item = json.loads((Path(data["dataset_dir"]) / "dataset.json").read_text())["training"][0]
+    keys = ("image", "label", "cta") if arguments.get("cta") else ("image", "label")
+    return Preprocessing(**arguments)({key: str(Path(data["dataset_dir"]) / item[key]) for key in keys})
+
+
+def test_angiography_comes_into_the_space_of_the_image(bundle, data):
+    """The same head moved by (6, -4, 5) mm must lie on itself again, to a fraction of a millimetre."""
+    folder = Path(data["dataset_dir"])
+    image, moved = (read_volume(folder / kind / "case_000.nii.gz") for kind in ("images", "cta"))
+    found = register_rigid(moved, image)
+    assert found.shape == image.shape
+    assert torch.equal(found.affine, image.affine)
+    where = found.as_tensor() > AIR_HU
+    assert where.double().mean() > 0.7
+    pair = torch.stack([x.as_tensor()[where].clamp(*SOFT_HU) for x in (image, found)])
+    assert torch.corrcoef(pair)[0, 1] > 0.99
+
+
+def test_channels_are_brain_mirror_angiography(bundle, data):
+    image = preprocessed(data, cta=True, cta_window=(0, 100))["image"].as_tensor()
+    alone = preprocessed(data)["image"].as_tensor()
+    assert torch.equal(image[:2], alone)
+    inside = image[0] > 0
+    mirror, angiography = ((image[channel] - image[0])[inside].abs().mean() for channel in (1, 2))
+    assert angiography < mirror / 2
+
+
+def test_case_without_angiography_is_named(bundle, data):
+    from scripts.preprocessing import Preprocessing
+
+    path = str(Path(data["dataset_dir"]) / "images" / "case_000.nii.gz")
+    with pytest.raises(RuntimeError) as raised:
+        Preprocessing(cta=True, regions=False)({"image": path})
+    assert isinstance(raised.value.__cause__, InputError)
+    assert f"{path}: expected the key `cta`" in str(raised.value.__cause__)
+
+
+def test_percentile_normalisation(bundle, data):
+    """Against numpy on the same brain: ranks, mean 0, deviation 1, background 0."""
+    plain = preprocessed(data, symmetric=False, window=(-1024, 3071))
+    item = preprocessed(data, symmetric=False, normalisation="percentile")
+    inside = plain["brain"].numpy()[0] > 0
+    hu = plain["image"].numpy()[0][inside].astype(np.float64) * 4095 - 1024
+    low, high = np.percentile(hu, [0.5, 99.5], method="nearest")
+    clipped = hu.clip(low, high)
+    expected = (clipped - clipped.mean()) / clipped.std(ddof=1)
+    assert np.allclose(item["image"].numpy()[0][inside], expected, atol=0.01)
+    assert not item["image"].numpy()[0][~inside].any()
+
+
+def test_hard_cases_come_again_turned(bundle, data):
+    from tools.hard_cases import repeat_hard_cases
+
+    parser = ConfigParser()
+    parser.read_config("configs/train.yaml")
+    parser.update({**data, "hard_cases": ["case_001", "case_002"], "hard_case_copies": 2, "fold": 0})
+    dataset = parser.get_parsed_content("train#dataset")
+    assert [item.get("turn", 0) for item in dataset.data] == [0, 0, 1, 2, 1, 2]
+    plain, flipped = dataset[0], dataset[2]
+    for key in ("image", "label", "brain", "hyperdense"):
+        assert torch.equal(flipped[key].as_tensor(), plain[key].as_tensor().flip(1))
+    with pytest.raises(InputError, match="0 to 5, found 6"):
+        repeat_hard_cases([], [], 6)
+
+
+def test_loss(bundle):
+    """A weight of 1 is MONAI's DiceCELoss; a weight of 2 changes the cross-entropy as torch has it."""
+    from scripts.loss import DiceCrossEntropy
+
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 2, 4, 5, 6, generator=random)
+    label = (torch.rand(3, 1, 4, 5, 6, generator=random) > 0.7).float()
+    monai_loss = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)(logits, label)
+    assert torch.allclose(DiceCrossEntropy()(logits, label), monai_loss)
+    entropy = -torch.log_softmax(logits, 1).gather(1, label.long())
+    weight = 1 + label
+    change = (weight * entropy).sum() / weight.sum() - entropy.mean()
+    assert torch.allclose(DiceCrossEntropy(2.0)(logits, label), monai_loss + change, atol=1e-6)
