@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.data import MetaTensor, compute_importance_map, dense_patch_slices
+from monai.engines import default_prepare_batch
 from monai.inferers import SlidingWindowInferer
 from monai.utils import ensure_tuple_rep, fall_back_tuple
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-__all__ = ["BrainWindowInferer", "brain_windows", "window_starts"]
+__all__ = ["BrainWindowInferer", "brain_windows", "prepare_with_brain", "window_starts"]
 
 
 class BrainWindowInferer(SlidingWindowInferer):
@@ -21,10 +22,11 @@ class BrainWindowInferer(SlidingWindowInferer):
 
     Windows lie where MONAI's `SlidingWindowInferer` puts them. A voxel of the brain lies in no window that is
     skipped, so its result is the same as with all windows. Outside the brain, background has probability 1.
-    Where the brain is, the image itself says: skull stripping left one value, `background`, outside. So this
-    works wherever an inferer gets nothing but the image, as in MONAI Label.
+    A mask says where the brain is (`prepare_with_brain` hands it over). Without one, as in MONAI Label, it is
+    where skull stripping left something other than `background`; that takes for outside the few voxels whose
+    value happens to be the same, here those of 0 HU and less.
 
-    Abramova 2021, section 2.2.4: patches of the training size, overlapping by more than a half, whose
+    Abramova 2021, section 2.2.3: patches of the training size, overlapping by more than a half, whose
     probabilities are averaged. MONAI's inferer averages what the network returns, here logits; this one
     applies the softmax first, so the postprocessing must not.
 
@@ -37,7 +39,7 @@ class BrainWindowInferer(SlidingWindowInferer):
         mode: "constant", or "gaussian" to trust a window's middle more than its edge.
         sigma_scale: width of the Gaussian as a share of the window.
         background: what the first channel holds outside the brain, and what an image smaller than the window
-            is padded with; None if the brain is not marked: then every window is used.
+            is padded with; None if nothing marks the brain: without a mask every window is used.
         progress: show a progress bar.
 
     Raises:
@@ -68,26 +70,34 @@ class BrainWindowInferer(SlidingWindowInferer):
 
     @torch.no_grad()
     def __call__(
-        self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any
+        self,
+        inputs: Tensor,
+        network: Callable[..., Tensor],
+        *args: Any,
+        brain: Tensor | None = None,
+        **kwargs: Any,
     ) -> Tensor | MetaTensor:
         """
         Args:
             inputs: in shape (batch, channels, spatial_1, spatial_2[, spatial_3]).
             network: windows in shape (n, channels, *roi_size) -> logits in shape (n, classes, *roi_size).
             args: passed on to the network.
+            brain: mask in shape (batch, 1, spatial_1, ...), not 0 in the brain.
             kwargs: passed on to the network.
 
         Returns:
             probabilities, float32, in shape (batch, classes, spatial_1, ...), on the device of the input; a
             MetaTensor if the input is one.
         """
-        image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        image = plain(inputs)
         size = image.shape[2:]
         roi_size = tuple(fall_back_tuple(self.roi_size, size))
-        if self.background is None:
-            brain = torch.ones_like(image[:, 0], dtype=torch.bool)
-        else:
+        if brain is not None:
+            brain = plain(brain)[:, 0] != 0
+        elif self.background is not None:
             brain = image[:, 0] != self.background
+        else:
+            brain = torch.ones_like(image[:, 0], dtype=torch.bool)
         # Images smaller than the window lie in the middle of it, as MONAI pads them.
         before = [max(r - s, 0) // 2 for r, s in zip(roi_size, size, strict=True)]
         after = [max(r - s, 0) - b for b, r, s in zip(before, roi_size, size, strict=True)]
@@ -147,6 +157,18 @@ class BrainWindowInferer(SlidingWindowInferer):
         return total[:, None]
 
 
+def prepare_with_brain(
+    batchdata: Mapping[str, Any], device: Any = None, non_blocking: bool = False, **kwargs: Any
+) -> tuple[Tensor, Tensor | None, tuple, dict[str, Tensor]]:
+    """`prepare_batch` of a MONAI engine that hands the entry `brain` to `BrainWindowInferer`.
+
+    Returns:
+        image, label or None, no further arguments, and the keyword argument `brain` of the inferer.
+    """
+    image, label = default_prepare_batch(batchdata, device, non_blocking, **kwargs)
+    return image, label, (), {"brain": batchdata["brain"].to(device=device, non_blocking=non_blocking)}
+
+
 def window_starts(
     size: Sequence[int],
     roi_size: Sequence[int],
@@ -200,3 +222,8 @@ def brain_windows(
         firsts = (firsts[i] for firsts, i in zip(starts, index, strict=True))
         windows.append((item, *(slice(f, f + r) for f, r in zip(firsts, roi_size, strict=True))))
     return windows
+
+
+def plain(image: Tensor) -> Tensor:
+    """The tensor without metadata, whose upkeep costs more than small operations themselves."""
+    return image.as_tensor() if isinstance(image, MetaTensor) else image

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from tools.inferer import BrainWindowInferer, brain_windows, window_starts
+from tools.inferer import BrainWindowInferer, brain_windows, prepare_with_brain, window_starts
 
 
 def random_network(dims: int, channels: int = 2, classes: int = 3, seed: int = 0) -> nn.Module:
@@ -132,6 +132,32 @@ def test_one_voxel_of_brain_gets_all_its_windows():
         monai = SlidingWindowInferer((16, 16, 8), overlap=0.5)(image, lambda x: network(x).softmax(1))
     assert torch.allclose(ours[..., 17, 23, 9], monai[..., 17, 23, 9], atol=1e-6)
     assert (ours[:, 0] == 1).sum() == ours[:, 0].numel() - 1
+
+
+def test_mask_counts_where_the_image_is_background():
+    """A brain with dark voxels: the mask knows them."""
+    image = head((40, 36, 20))
+    brain = image[:, :1] != 0
+    image[image < 0.4] = 0
+    network = random_network(3)
+    ours = BrainWindowInferer((16, 16, 8))(image, network, brain=brain.float())
+    with torch.no_grad():
+        monai = SlidingWindowInferer((16, 16, 8), overlap=0.5)(image, lambda x: network(x).softmax(1))
+    inside = brain.expand_as(ours)
+    assert torch.allclose(ours[inside], monai[inside], atol=1e-6)
+    assert (ours[:, :1][~brain] == 1).all()
+    assert (BrainWindowInferer((16, 16, 8))(image, network)[:, :1][brain] == 1).any()
+
+
+def test_engine_hands_over_image_label_and_mask():
+    batch = {"image": head((8, 8, 8)), "brain": torch.ones(1, 1, 8, 8, 8)}
+    image, label, args, kwargs = prepare_with_brain(batch, torch.device("cpu"))
+    assert image is batch["image"]
+    assert label is None
+    assert args == ()
+    assert torch.equal(kwargs["brain"], batch["brain"])
+    label = torch.zeros(1, 1, 8, 8, 8)
+    assert torch.equal(prepare_with_brain({**batch, "label": label})[1], label)
 
 
 @pytest.mark.parametrize("background", [0.0, -1.5])
