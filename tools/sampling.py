@@ -232,7 +232,7 @@ class RoiPatchSampler:
             del bank  # so that its memory is free before the next chunk but one is copied
 
     def _remaining(self, plan: EpochPlan, first: int) -> list[tuple[list[int], slice, int]]:
-        """What is left from batch number `first` on: per chunk its cases, rows of the plan, batches before."""
+        """What is left from batch `first` on: per chunk its cases, rows of the plan, batches before."""
         parts, row, number = [], 0, 0
         for chunk, size in zip(plan.chunks, plan.sizes, strict=True):
             batches = -(-size // self.batch_size)
