@@ -154,8 +154,12 @@ class SliceBank:
 
 
 def _turned(patch: np.ndarray, op: int) -> np.ndarray:
-    """`symmetry` for arrays."""
-    return np.flip(patch, op - 4) if op < 3 else np.rot90(patch, op - 2, (-3, -2))
+    """`symmetry` for arrays, by slicing: NumPy's own functions take longer than the copy."""
+    if op in (3, 5):
+        patch = patch.swapaxes(-3, -2)
+    x = slice(None, None, -1 if op in (1, 3, 4) else 1)
+    y = slice(None, None, -1 if op in (2, 4, 5) else 1)
+    return patch[..., x, y, :]
 
 
 class GatherBank:

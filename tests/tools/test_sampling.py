@@ -9,6 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
+from monai.handlers import CheckpointLoader, CheckpointSaver
 
 from tools.cohort_memory import StreamedCohort
 from tools.epoch_plan import generator
@@ -302,6 +303,18 @@ def test_shards_partition_the_epoch(cohort):
     assert torch.equal(joined, rows(whole)[:99])
 
 
+def test_shards_of_a_streamed_cohort_are_disjoint(cohort):
+    """Both ranks have the same chunks at the same time, and no patch in common."""
+    options = {"patches_per_case": 20, "budget_gb": 80e-6, "augment": "x6", "mix": {"lesion": 1.0}}
+    plans = [make_sampler(cohort, rank=rank, world_size=2, **options).plan(3) for rank in range(2)]
+    whole = make_sampler(cohort, **options).plan(3)
+    assert plans[0].chunks == plans[1].chunks == whole.chunks
+    assert plans[0].sizes == plans[1].sizes == [60] * len(cohort)
+    rows = [torch.cat([plan.case[:, None], plan.centre, plan.op[:, None]], 1).tolist() for plan in plans]
+    reference = torch.cat([whole.case[:, None], whole.centre, whole.op[:, None]], 1).tolist()
+    assert sorted(rows[0] + rows[1]) == sorted(reference)
+
+
 def test_streaming_gives_the_same_patches_of_each_case(cohort, tmp_path, device):
     """With room for two chunks of 1 or 2 cases every case has its patches, and their content is right."""
     cohort = cohort * 2
@@ -447,6 +460,31 @@ def test_supervised_trainer_takes_the_sampler(cohort, device):
     trainer.run()
     assert trainer.state.iteration == 2 * len(sampler)
     assert sampler.state_dict() == {"seed": 0, "epoch": 2, "batch": 0}
+
+
+def test_a_training_goes_on_from_a_checkpoint(cohort, tmp_path):
+    """MONAI saves after 20 iterations, 7 batches into epoch 1, and loads: the eighth batch is next."""
+    first = make_sampler(cohort)
+    network = torch.nn.Conv3d(2, 1, 1)
+    trainer = SupervisedTrainer(
+        device="cpu",
+        max_epochs=2,
+        train_data_loader=first,
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.01),
+        loss_function=torch.nn.BCEWithLogitsLoss(),
+        train_handlers=[
+            CheckpointSaver(str(tmp_path), {"sampler": first}, save_interval=20, epoch_level=False)
+        ],
+    )
+    trainer.run()
+    second = make_sampler(cohort)
+    (path,) = tmp_path.glob("*iteration=20.pt")
+    loader = CheckpointLoader(str(path), {"sampler": second})
+    loader(trainer)
+    assert second.state_dict() == {"seed": 0, "epoch": 1, "batch": 7}
+    first.set_epoch(1)
+    assert torch.equal(next(iter(second))["image"], list(first)[7]["image"])
 
 
 @pytest.mark.parametrize(
