@@ -14,6 +14,7 @@ COMMANDS = {
     "prepare": ("tools.datasets:prepare", "check a data set, and write its datalist with folds"),
     "compare": ("tools.metrics.compare:compare_files", "paired tests between two runs (per_case.csv)"),
     "phantom": ("tools.phantom:write_phantoms", "write a synthetic head CT data set"),
+    "crossval": ("tools.crossval:crossval", "train and evaluate a bundle on every fold; compare variants"),
     "score": ("tools.score:score", "score a folder of label maps against the truth"),
 }
 
