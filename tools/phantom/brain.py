@@ -6,6 +6,7 @@ surface, sulci, fissures, insula, cisterns, tentorium). Fluid is where it is neg
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,7 @@ class Spaces:
     falx: torch.Tensor  # from the sheet's middle
     tentorium: torch.Tensor  # from the sheet's middle, large where there is no sheet
     stem: torch.Tensor
-    cerebellum: torch.Tensor
-    cistern: torch.Tensor
+    bowl: torch.Tensor  # the posterior fossa without the petrous bones
 
 
 def tentorium_height(a: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -48,6 +48,45 @@ def brain_stem(a: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tenso
     medulla = capsule(a, y, z, (0, -20, -38, 9), (0, -28, -62, 6.5))
     cord = capsule(a, y, z, (0, -27, -62, 6.5), (0, -33, -110, 5))
     return smin(smin(smin(midbrain, pons, 4), medulla, 4), cord, 2)
+
+
+def sheet(distance: torch.Tensor, beyond: torch.Tensor) -> torch.Tensor:
+    """Distance to a sheet that ends where `beyond` turns positive, as a rounded edge."""
+    return (distance**2 + beyond.clamp_min(0) ** 2 + 1e-3).sqrt()
+
+
+def smallest(*distances: torch.Tensor) -> torch.Tensor:
+    """Least of several distances."""
+    return functools.reduce(torch.minimum, distances)
+
+
+def insula(
+    a: torch.Tensor,
+    y: torch.Tensor,
+    z: torch.Tensor,
+    fine: torch.Tensor,
+    mid: torch.Tensor,
+    width: torch.Tensor,
+) -> torch.Tensor:
+    """Distance to the fluid over the insula and in the sylvian fissure, which opens it to the side."""
+    core = ellipsoid(a - 14, y - 3, z - 4, 25.5, 32, 27) + 1.5 * fine
+    beyond = ((y - 4).abs() - 24).clamp_min(0) + ((z - 3).abs() - 15).clamp_min(0) + (30 - a).clamp_min(0)
+    over = sheet(core, beyond) - width * (0.6 + 0.5 * mid + 0.3 * fine)
+    slope = (z + 3 + 0.42 * (y - 8)) * 0.9 + 1.5 * mid
+    beyond = (37 - a).clamp_min(0) + ((y - 2).abs() - 32).clamp_min(0)
+    return torch.minimum(over, sheet(slope, beyond) - width * (0.75 + 0.02 * (a - 40)))
+
+
+def cisterns(
+    a: torch.Tensor, y: torch.Tensor, z: torch.Tensor, stem: torch.Tensor, mid: torch.Tensor, atrophy: float
+) -> torch.Tensor:
+    """Distance to the suprasellar, sylvian, quadrigeminal and ambient cisterns."""
+    size = 1 + 0.6 * atrophy
+    suprasellar = ellipsoid(a, y - 4, z + 13, 11 * size, 9.5 * size, 7.5)
+    stalk = capsule(a, y, z, (9, 9, -12, 1.6 * size), (33, 12, -5, 1.0 * size))
+    plate = ellipsoid(a, y + 29, z - 1, 8 + 3 * atrophy, 5 * size, 7)
+    ambient = smax(stem - 1.3 * size - 0.5 * mid, (z + 6).abs() - 9, 3)
+    return smallest(smin(suprasellar, stalk, 3), plate, ambient)
 
 
 class Brain:
@@ -67,16 +106,9 @@ class Brain:
         self.open, self.hydrocephalus = 1 - swelling, hydrocephalus
 
     def spaces(
-        self,
-        x: torch.Tensor,
-        y: torch.Tensor,
-        z: torch.Tensor,
-        depth: torch.Tensor,
-        squeeze: torch.Tensor,
-        fine: torch.Tensor,
-        mid: torch.Tensor,
-        long: torch.Tensor,
-    ) -> Spaces:
+        self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, depth: torch.Tensor, squeeze: torch.Tensor,
+        fine: torch.Tensor, mid: torch.Tensor, long: torch.Tensor,
+    ) -> Spaces:  # fmt: skip
         """Distances at anatomical points; `fine`, `mid`, `long` are noise of 10, 25, 60 mm wavelength.
 
         `squeeze` is how far in mm the tissue has been displaced.
@@ -84,83 +116,56 @@ class Brain:
         p, a = self.person, x.abs()
         open_ = self.open * torch.exp(-squeeze / 6)
         line = ridge(a, y)
-        ventricle = ventricle_distance(x, y, z, p, self.hydrocephalus) + 0.35 * squeeze.clamp_max(8)
         stem = brain_stem(a, y, z)
         height = tentorium_height(a, y)
         infra = smax(z - height, line + 1, 4)
+        bowl = posterior_fossa(a, y, z)
+        ventricle = ventricle_distance(x, y, z, p, self.hydrocephalus) + 0.35 * squeeze.clamp_max(8)
 
         # Outer surface: fluid is deeper over an old brain's frontal and parietal lobes.
-        gap = (p.subarachnoid * (0.75 + 0.25 * mid + 0.3 * (y > 0)) * open_ + 0.4).clamp_min(0.3)
-        surface = depth - gap
-
+        surface = depth - (p.subarachnoid * (0.75 + 0.25 * mid + 0.3 * (y > 0)) * open_ + 0.4).clamp_min(0.3)
         # Fissure between the hemispheres, above and around the corpus callosum.
         callosum = (((y + 3) / 43) ** 2 + ((z - 4) / 24) ** 2 + 1e-4).sqrt() * 24 - 24
-        bend = x + p.bend * long
-        falx = bend.abs()
+        falx = (x + p.bend * long).abs()
         front = ((y - 20) / 40).clamp(0, 1)
-        cleft = (falx**2 + (-callosum).clamp_min(0) ** 2 + 1e-3).sqrt() - p.fissure * (
-            0.4 + front + 0.35 * mid
-        ) * (open_ + 0.2)
+        fissure = sheet(falx, -callosum) - p.fissure * (0.4 + front + 0.35 * mid) * (open_ + 0.2)
 
-        # Sulci run along rays from the centre and narrow towards their floor.
-        length = (x * x + y * y + (z + 4) ** 2 + 1.0).sqrt()
-        ratio = length / 70
+        cerebrum = smallest(
+            surface,
+            infra - 0.9,
+            fissure,
+            self.folds(x, y, z, depth, fine, mid, open_),
+            insula(a, y, z, fine, mid, (p.sulci * 1.7 + 0.2) * open_),
+            cisterns(a, y, z, stem, mid, p.atrophy) + 2.2 * (1 - open_),
+        )
+        # The hemispheres of the cerebellum reach forward only beside the pons.
+        forward = torch.maximum(-y - 20, torch.minimum(12 - stem, -y - 11))
+        vallecula = ellipsoid(a, y + 54, z + 68, 7 + 4 * p.atrophy, 16, 12)
+        ripple = torch.sin(1.25 * bowl + 3 * mid + 0.8 * fine)
+        folia = 4.5 - 2.0 * p.atrophy + 2.5 * ripple + 0.12 * depth
+        cerebellum = smallest(-line - 2.5, forward, -infra - 0.9, surface + 0.3, vallecula, folia)
+        pia = torch.maximum(cerebrum, cerebellum)
+        pia = torch.maximum(pia, torch.minimum(-stem, depth - 1.5 - 0.8 * p.atrophy))
+
+        far = torch.full_like(z, 50.0)
+        tent = ((z - height).abs() + 0.02 * depth.clamp_max(50)) * 0.85
+        tent = torch.where((stem > 7) & (line < 0), tent, far)
+        falx = torch.where((callosum > 9) & (z > height - 2), falx, far)
+        return Spaces(depth, pia, ventricle, infra, falx, tent, stem, bowl)
+
+    def folds(
+        self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, depth: torch.Tensor, fine: torch.Tensor,
+        mid: torch.Tensor, open_: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        """Distance to the sulci: sheets along rays from the centre, some deep, more of them shallow."""
+        ratio = (x * x + y * y + (z + 4) ** 2 + 1.0).sqrt() / 70
         wiggle = (x + 2.5 * fine * torch.tanh(x / 5), y - 2.0 * mid, z + 4 + 2.5 * fine)
         deep, shallow = self.sulci(*(c / ratio for c in wiggle))
         base = 1 - 0.65 * ((2 - z) / 20).clamp(0, 1)  # shallow under the temporal lobes
-        taper = 1 + 0.45 * mid + 0.35 * fine
-        reach = (16 + 5 * mid) * base
-        width = (p.sulci * taper * open_).clamp_min(0.02)
-        fold = ((deep * ratio) ** 2 + (depth - reach).clamp_min(0) ** 2 + 1e-3).sqrt() - width * (
-            1.1 - 0.02 * depth
-        )
-        reach = (9 + 3 * mid) * base
-        fold2 = ((shallow * ratio) ** 2 + (depth - reach).clamp_min(0) ** 2 + 1e-3).sqrt() - width * (
-            0.9 - 0.03 * depth
-        )
-        folds = torch.minimum(fold, fold2)
-
-        # Insula: a sheet over the central core, opening to the side along the sylvian fissure.
-        core = ellipsoid(a - 14, y - 3, z - 4, 25.5, 32, 27)
-        away = ((y - 4).abs() - 24).clamp_min(0) + ((z - 3).abs() - 15).clamp_min(0) + (30 - a).clamp_min(0)
-        syl = p.sulci * 1.7 + 0.2
-        core = core + 1.5 * fine
-        insula = (core**2 + away**2 + 1e-3).sqrt() - syl * (0.6 + 0.5 * mid + 0.3 * fine) * open_
-        slope = (z + 3 + 0.42 * (y - 8)) * 0.9 + 1.5 * mid
-        away = (37 - a).clamp_min(0) + ((y - 2).abs() - 32).clamp_min(0)
-        sylvian = (slope**2 + away**2 + 1e-3).sqrt() - syl * (0.75 + 0.02 * (a - 40)) * open_
-
-        # Cisterns at the base.
-        star = 1 + 0.6 * p.atrophy
-        suprasellar = ellipsoid(a, y - 4, z + 13, 11 * star, 9.5 * star, 7.5)
-        stalk = capsule(a, y, z, (9, 9, -12, 1.6 * star), (33, 12, -5, 1.0 * star))
-        plate = ellipsoid(a, y + 29, z - 1, 8 + 3 * p.atrophy, 5 * star, 7)
-        ambient = smax(stem - 1.3 * star - 0.5 * mid, (z + 6).abs() - 9, 3)
-        cistern = torch.minimum(smin(suprasellar, stalk, 3), torch.minimum(plate, ambient)) + 2.2 * (
-            1 - open_
-        )
-
-        cerebrum = torch.minimum(torch.minimum(surface, infra - 0.9), torch.minimum(cleft, folds))
-        cerebrum = torch.minimum(cerebrum, torch.minimum(torch.minimum(insula, sylvian), cistern))
-        shell = posterior_fossa(a, y, z)
-        vallecula = ellipsoid(a, y + 54, z + 68, 7 + 4 * p.atrophy, 16, 12)
-        front = torch.minimum(-line - 2.5, torch.maximum(-y - 20, torch.minimum(12 - stem, -y - 11)))
-        cerebellum = torch.minimum(
-            torch.minimum(front, -infra - 0.9), torch.minimum(surface + 0.3, vallecula)
-        )
-        # Folia: fluid between them only near the surface and in the old.
-        ripple = torch.sin(1.25 * shell + 3 * mid + 0.8 * fine)
-        cerebellum = torch.minimum(cerebellum, 4.5 - 2.0 * p.atrophy + 2.5 * ripple + 0.12 * depth)
-        pia = torch.maximum(
-            torch.maximum(cerebrum, cerebellum), torch.minimum(-stem, depth - 1.5 - 0.8 * p.atrophy)
-        )
-        sheet = torch.where(
-            (stem > 7) & (line < 0),
-            ((z - height).abs() + 0.02 * depth.clamp_max(50)) * 0.85,
-            torch.full_like(z, 50.0),
-        )
-        falx = torch.where((callosum > 9) & (z > height - 2), falx, torch.full_like(falx, 50.0))
-        return Spaces(depth, pia, ventricle, infra, falx, sheet, stem, shell, cistern)
+        width = (self.person.sulci * (1 + 0.45 * mid + 0.35 * fine) * open_).clamp_min(0.02)
+        deep = sheet(deep * ratio, depth - (16 + 5 * mid) * base) - width * (1.1 - 0.02 * depth)
+        shallow = sheet(shallow * ratio, depth - (9 + 3 * mid) * base) - width * (0.9 - 0.03 * depth)
+        return torch.minimum(deep, shallow)
 
     def hu(
         self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, s: Spaces,
@@ -187,7 +192,7 @@ class Brain:
 
         # Cerebellum: fine folia around a brighter core; stem in between grey and white.
         below = cover(s.infra, 2.0)
-        stripes = torch.sin(s.cerebellum * 1.25 + 3 * mid + 0.8 * fine)
+        stripes = torch.sin(s.bowl * 1.25 + 3 * mid + 0.8 * fine)
         folia = p.grey - 2.0 + 1.3 * stripes + 0.8 * fine
         core = ellipsoid(a - 17, y + 47, z + 32, 15, 14, 10)
         folia = paint(folia, p.white + 2.5, cover(core + 1.5 * stripes, 4.0))
@@ -217,6 +222,3 @@ class Brain:
         )
         vessels = torch.minimum(vessels, capsule(a, y, z, (3, 16, -12, 1.0), (1.5, 34, 2, 0.9)))
         return paint(hu, p.artery, 0.85 * cover(vessels, h))
-
-
-__all__ = ["CORTEX", "Brain", "Spaces", "brain_stem", "posterior_fossa", "tentorium_height"]
