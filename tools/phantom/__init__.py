@@ -10,7 +10,7 @@ known about it.
 | `head` | one case: `HeadPhantom(seed, ...).render()` -> `PhantomCase` |
 | `stream` | `PhantomStream`: endless cases made on the training device |
 | `person`, `fields`, `geometry` | what is drawn: numbers, noise fields, pose |
-| `cranium`, `ventricles`, `brain` | anatomy: bone and face, ventricles, brain |
+| `cranium`, `skull_base`, `ventricles`, `brain` | anatomy: vault and skin, base and face, ventricles, brain |
 | `bleed`, `layers`, `masses` | hemorrhage: what all share; EDH and SDH; IPH, IVH and SAH |
 | `confounders` | bright and dark things that are no intracranial blood |
 | `render`, `scanner` | from shapes to voxels, and what a scanner does to them |

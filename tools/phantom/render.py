@@ -13,6 +13,7 @@ from tools.phantom.cranium import AIR, Cranium, cavity, ears, skin
 from tools.phantom.fields import Lattice, bump, cover, paint
 from tools.phantom.masses import Intraparenchymal
 from tools.phantom.person import Person
+from tools.phantom.skull_base import Place, base_hu
 
 #: Points of the coarse grid on which volumes are calibrated, in normalised mm.
 COARSE = 3.0
@@ -92,8 +93,8 @@ class Scene:
         value = self.confounders.in_scalp(value, tx, ty, tz, tg - thickness, -ts, h)
         hu[top] = value * weight[top]
         base = (weight < 1).nonzero()[:, 0]
-        bx, by, bz, ba, bg, bs, bf, bm = (p[base] for p in (x, y, z, a, gap, to_skin, fine, mid))
-        hu[base] += self.cranium.base_hu(bx, ba, by, bz, bg, bs, bf, bm, h) * (1 - weight[base])
+        by, bz, ba, bg, bs, bf, bm = (p[base] for p in (y, z, a, gap, to_skin, fine, mid))
+        hu[base] += base_hu(Place(ba, by, bz, bg, -bs, bf, bm, h), self.person) * (1 - weight[base])
         return hu
 
     def inside(
