@@ -150,7 +150,7 @@ class Preprocessing(Compose):
             ExtractBraind("image", brain_key="brain", method="rules2022"),
             *([HyperdenseRegiond("image", "brain", "label", region_key="hyperdense")] if regions else []),
             *([RegisterRigidd("cta", reference_key="image")] if cta else []),
-            *([SymmetryMapd("image", backend=backend)] if symmetric else []),
+            *([SymmetryMapd("image", backend=backend, mask_key="brain")] if symmetric else []),
             *intensities("image", low, high),
             *(
                 [
