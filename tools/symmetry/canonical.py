@@ -74,6 +74,31 @@ def lattice(shape: Sequence[int], step: int, device: torch.device) -> torch.Tens
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 
+def sample(images: torch.Tensor, grid: torch.Tensor, padding_mode: str = "border") -> torch.Tensor:
+    """`grid_sample` in 3D, trilinear, that also uses several CPU cores for a batch of one.
+
+    Args:
+        images: shape (B, C, X, Y, Z).
+        grid: positions in -1..1, last axis (z, y, x) as grid_sample wants it, shape (B, *any, 3).
+
+    Returns:
+        Values of shape (B, C, *any).
+    """
+    batch, channels = images.shape[:2]
+    shape = grid.shape[1:-1]
+    points = grid.reshape(batch, -1, 1, 1, 3)
+    parts = torch.get_num_threads() if batch == 1 and images.device.type == "cpu" else 1
+    count = points.shape[1]
+    if parts > 1 and count > 10_000:  # torch spreads a batch over the cores, not the points of one image
+        short = -count % parts
+        points = F.pad(points, (0, 0, 0, 0, 0, 0, 0, short)).view(parts, -1, 1, 1, 3)
+        images = images.expand(parts, -1, -1, -1, -1)
+    values = F.grid_sample(images, points, align_corners=False, padding_mode=padding_mode)[..., 0, 0]
+    if len(values) != batch:
+        values = values.movedim(0, 1).reshape(1, channels, -1)[..., :count]
+    return values.view(batch, channels, *shape)
+
+
 def inside(points: torch.Tensor, to_extent: torch.Tensor) -> torch.Tensor:
     """Whether points (B, ..., 3), mm about the centre, lie between the volume's outermost voxel centres."""
     linear = to_extent[..., :3].to(points.dtype).mT
@@ -149,7 +174,7 @@ def _resample(image: torch.Tensor, affine: torch.Tensor, world: torch.Tensor) ->
     index = _apply(torch.linalg.inv(affine), world)
     size = torch.tensor(image.shape, dtype=torch.float64, device=image.device)
     grid = ((2 * index + 1) / size - 1).flip(-1).to(image.dtype)
-    return F.grid_sample(image[None, None], grid[None], align_corners=False, padding_mode="border")[0, 0]
+    return sample(image[None, None], grid[None])[0, 0]
 
 
 def _to_extent(affine: torch.Tensor, shape: Sequence[int], centre: torch.Tensor) -> torch.Tensor:

@@ -31,23 +31,29 @@ def itk_symmetry_map(
     import itk  # lazy: the rest of the package works without it
 
     original = image.detach().cpu().float()
-    mirrored = original.flip(0)
-    transform = itk.Euler3DTransform[itk.D].New()
-    for grid in GRIDS_MM:
-        fixed, moving = (_brain_image(x, spacing, grid) for x in (original, mirrored))
-        if grid == GRIDS_MM[0]:
-            transform.SetCenter([float(c) for c in _centre(original, spacing)])
-            shift = _centre(mirrored, spacing) - _centre(original, spacing)
-            transform.SetTranslation([float(t) for t in shift])
-        _register(fixed, moving, transform)
     resampled = itk.resample_image_filter(
-        _itk_image(shown.detach().cpu().float().flip(0), spacing),
-        transform=transform,
+        _itk_image(original.flip(0), spacing),
+        transform=register_mirrored(original, spacing),
         use_reference_image=True,
         reference_image=_itk_image(original, spacing),
         default_pixel_value=AIR_HU,
     )
     return torch.from_numpy(np.ascontiguousarray(itk.array_from_image(resampled).T)).to(image.device)
+
+
+def register_mirrored(original: torch.Tensor, spacing: tuple[float, float, float]):
+    """ITK transform from points of the original to points of its flip, in mm from voxel 0 along the grid."""
+    import itk
+
+    mirrored = original.flip(0)
+    transform = itk.Euler3DTransform[itk.D].New()
+    transform.SetCenter([float(c) for c in _centre(original, spacing)])
+    shift = _centre(mirrored, spacing) - _centre(original, spacing)
+    transform.SetTranslation([float(t) for t in shift])
+    for grid in GRIDS_MM:
+        fixed, moving = (_brain_image(x, spacing, grid) for x in (original, mirrored))
+        _register(fixed, moving, transform)
+    return transform
 
 
 def _register(fixed, moving, transform) -> None:

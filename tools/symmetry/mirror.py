@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 
 from tools.errors import InputError
+from tools.symmetry.canonical import sample
 from tools.symmetry.plane import SymmetryPlane
 
 AIR_HU = -1024.0
@@ -80,7 +81,7 @@ def _resample(volume: torch.Tensor, index_map: torch.Tensor, fill: float) -> tor
     theta = (unit @ index_map @ torch.linalg.inv(unit)).expand(len(batch), 4, 4)
     theta = theta[:, :3].flip(1)[:, :, [2, 1, 0, 3]].to(batch.dtype)
     grid = F.affine_grid(theta, list(batch.shape), align_corners=False)
-    out = F.grid_sample(batch - fill, grid, align_corners=False, padding_mode="zeros") + fill
+    out = sample(batch - fill, grid, padding_mode="zeros") + fill
     return out if plain.ndim == 5 else out[0]
 
 

@@ -19,7 +19,15 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 
 from tools.errors import InputError
-from tools.symmetry.canonical import GRID_MM, HEAD_HU, CanonicalHeads, canonical_heads, inside, lattice
+from tools.symmetry.canonical import (
+    GRID_MM,
+    HEAD_HU,
+    CanonicalHeads,
+    canonical_heads,
+    inside,
+    lattice,
+    sample,
+)
 
 SOFT_HU = (-100.0, 100.0)  # fat to blood; bone is one white shape
 LOW_SCORE = 0.7
@@ -183,8 +191,7 @@ def _even_blur(heads: CanonicalHeads, params: torch.Tensor) -> torch.Tensor:
     out = torch.zeros_like(heads.hu)
     for shift, weight in BLUR_TAPS:
         grid = ((points + shift * direction[:, None]) / half).flip(-1)
-        grid = grid.view(len(grid), *heads.hu.shape[2:], 3)
-        out += weight * F.grid_sample(heads.hu, grid, align_corners=False, padding_mode="border")
+        out += weight * sample(heads.hu, grid.view(len(grid), *heads.hu.shape[2:], 3))
     return out
 
 
@@ -260,8 +267,7 @@ def _mirror(
     normal, by_yaw, by_roll = (n[..., None, :] for n in _normal(params))
     distance = (points * normal).sum(-1, keepdim=True) - params[..., None, 2:]
     mirrored = points - 2 * distance * normal
-    grid = (mirrored / _half_extent(heads, points)).flip(-1)[:, :, :, None]
-    values = F.grid_sample(stack, grid, align_corners=False, padding_mode="border")[..., 0]
+    values = sample(stack, (mirrored / _half_extent(heads, points)).flip(-1))
     columns = [(points * d).sum(-1, keepdim=True) * normal + distance * d for d in (by_yaw, by_roll)]
     moved = torch.stack([-2 * columns[0], -2 * columns[1], (2 * normal).expand_as(mirrored)], dim=-1)
     return values, weight * inside(mirrored, heads.to_extent), moved
@@ -293,12 +299,8 @@ def _points(
     weight = _pool(heads.head * heads.has_data, step).flatten(2)
     used = weight.amax(dim=(0, 1)) > 0.05
     points, weight = points[used], weight[..., used]
-    grid = (
-        (points / _half_extent(heads, points))
-        .flip(-1)[None, None, :, None]
-        .expand(len(image), -1, -1, -1, -1)
-    )
-    value = F.grid_sample(image, grid, align_corners=False, padding_mode="border")[:, 0, ..., 0]
+    grid = (points / _half_extent(heads, points)).flip(-1)
+    value = sample(image, grid.expand(len(image), -1, -1))
     return points, value, weight
 
 
