@@ -274,11 +274,11 @@ def test_transform_equals_function_and_is_invertible_around() -> None:
 
 def test_itk_backend_agrees_with_the_plane() -> None:
     """Independent reference: rigid registration of the flipped head."""
-    head, _, _ = make_head((6, -4, 3), (4, 0, 0), size=(96, 96, 20), spacing=(2.4, 2.4, 7.5))
+    head, _, _ = make_head((6, -4, 3), (4, 0, 0))
     ours = SymmetryMapd(backend="torch")({"image": head})["image"]
     reference = SymmetryMapd(backend="itk")({"image": head})["image"]
     assert torch.equal(reference.affine, head.affine)
-    inner = (slice(1, 2), slice(19, 77), slice(15, 81), slice(5, 16))
+    inner = (slice(1, 2), slice(25, 103), slice(20, 108), slice(8, 24))
     smooth = torch.nn.AvgPool3d(3, 1, 1)  # the noise is interpolated at different places
     pair = [smooth(x.as_tensor().clamp(-100, 100))[inner].flatten() for x in (ours, reference)]
     assert float(torch.corrcoef(torch.stack(pair))[0, 1]) > 0.99
