@@ -38,7 +38,9 @@ ICH_SLICES = (
 )
 
 #: Synthetic cases with blood: kind, index, where the slice with most of it lies is found.
-BLOOD = (("edh", 5), ("sdh", 1), ("iph", 1), ("iph_ivh", 4), ("ivh", 3), ("sah", 0), ("sdh", 5), ("any", 0))
+BLOOD = tuple(
+    {"edh": 5, "sdh": 0, "iph": 1, "iph_ivh": 4, "ivh": 5, "sah": 5, "iph+sah": 6, "any": 0}.items()
+)
 
 
 def tile(grey: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
@@ -47,20 +49,33 @@ def tile(grey: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     return np.asarray(image.resize((TILE, TILE), Image.Resampling.LANCZOS))
 
 
+def cropped(
+    plane: np.ndarray, hu: np.ndarray, spacing: tuple[float, float], size: float = 225.0
+) -> np.ndarray:
+    """The `size` mm around the bone of a slice, black where the slice ends."""
+    reach = [round(size / 2 / mm) for mm in spacing]
+    padded = np.pad(plane, [(n, n) for n in reach])
+    center = [round(float(c.mean())) for c in np.nonzero(hu > 200)]
+    return padded[tuple(slice(c, c + 2 * n) for c, n in zip(center, reach, strict=True))]
+
+
+def shown(volume, k: int, window: tuple[float, float]) -> np.ndarray:
+    """Tile of slice k of a volume (1, X, Y, Z)."""
+    hu = volume.as_tensor()[0][:, :, k]
+    spacing = tuple(float(mm) for mm in np.linalg.norm(np.asarray(volume.affine)[:3, :2], axis=0))
+    return tile(cropped(windowed(hu, window), hu.numpy(), spacing), spacing)
+
+
 def levels(volume, shares: tuple[float, ...], window: tuple[float, float]) -> list[np.ndarray]:
     """Tiles of a volume (1, X, Y, Z) at shares of its height."""
-    hu = volume.as_tensor()[0]
-    spacing = tuple(np.linalg.norm(np.asarray(volume.affine)[:3, :2], axis=0))
-    return [tile(windowed(hu[:, :, round(share * (hu.shape[2] - 1))], window), spacing) for share in shares]
+    return [shown(volume, round(share * (volume.shape[3] - 1)), window) for share in shares]
 
 
 def bloodiest(kind: str, index: int) -> np.ndarray:
     """Tile of the slice with most blood of a synthetic case."""
-    case = HeadPhantom(
-        seed=1, index=index, kind=kind, shape=(480, 480, 32), spacing=(0.48, 0.48, 5.0)
-    ).render()
+    case = HeadPhantom(1, index, shape=(360, 360, 32), spacing=(0.64, 0.64, 5.0), kind=kind).render()
     blood = (case.classes.as_tensor()[0] > 0).sum((0, 1))
-    return tile(windowed(case.image.as_tensor()[0][:, :, int(blood.argmax())], BRAIN_WINDOW), (0.48, 0.48))
+    return shown(case.image, int(blood.argmax()), BRAIN_WINDOW)
 
 
 def main(real: Path | None, out: Path) -> None:

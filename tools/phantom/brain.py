@@ -163,7 +163,7 @@ class Brain:
         deep, shallow = self.sulci(*(c / ratio for c in wiggle))
         base = 1 - 0.65 * ((2 - z) / 20).clamp(0, 1)  # shallow under the temporal lobes
         width = (self.person.sulci * (1 + 0.45 * mid + 0.35 * fine) * open_).clamp_min(0.02)
-        deep = sheet(deep * ratio, depth - (16 + 5 * mid) * base) - width * (1.1 - 0.02 * depth)
+        deep = sheet(deep * ratio, depth - (15 + 3.5 * mid) * base) - width * (1.1 - 0.02 * depth)
         shallow = sheet(shallow * ratio, depth - (9 + 3 * mid) * base) - width * (0.9 - 0.03 * depth)
         return torch.minimum(deep, shallow)
 

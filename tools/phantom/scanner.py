@@ -38,7 +38,7 @@ def draw_scanner(rng: np.random.Generator, thickness: float) -> Scanner:
     """Draw a scanner; thinner slices are noisier."""
     return Scanner(
         blur=float(rng.uniform(0.45, 0.75)),
-        noise=float(rng.uniform(3.6, 6.0) * np.clip(5.0 / thickness, 0.7, 3.0) ** 0.5),
+        noise=float(rng.uniform(3.3, 5.6) * np.clip(5.0 / thickness, 0.7, 3.0) ** 0.5),
         cutoff=float(rng.uniform(0.38, 0.6)),
         slope=float(rng.uniform(0.15, 0.5)),
         cupping=float(rng.uniform(5.0, 14.0)),

@@ -23,7 +23,7 @@ from tools.phantom.kinds import check_kind, lesion_types
 from tools.phantom.nifti_layout import NiftiLayout
 
 #: Raised whenever the same seed gives another picture, so that old files are not taken for new ones.
-PHANTOM_VERSION = 5
+PHANTOM_VERSION = 6
 
 LAYOUTS = {layout.name: layout for layout in (NiftiLayout, CtIchLayout)}
 
