@@ -108,7 +108,8 @@ class Preprocessing(Compose):
         cta: append CT angiography, the volume under the key `cta`, registered rigidly to the image.
         window: HU that become 0 and 1.
         cta_window: HU of CT angiography that become 0 and 1; the paper states none, contrast reaches 400 HU.
-        normalisation: "window" (2021), or "percentile", see `PercentileZScored` (2022).
+        normalisation: "window" (2021), or "percentile": within the window, `PercentileZScored` (2022, whose
+            brain is 0 to 100 HU).
         regions: find the hyperdense region; only training needs it.
         converted_dir: folder to keep converted DICOM series in.
 
@@ -130,37 +131,39 @@ class Preprocessing(Compose):
     ) -> None:
         if normalisation not in NORMALISATIONS:
             raise InputError(f"normalisation: expected one of {NORMALISATIONS}, found {normalisation!r}")
-        low, high = window
         pair = ["image", "label"]
         with_reference = ["image", "label", "reference"]
-        optional = {"allow_missing_keys": True}
         everything = ["image", "label", "brain", "hyperdense"]
+        optional = {"allow_missing_keys": True}
 
-        def intensities(key: str, low: float, high: float) -> list[MapTransform]:
-            strip = StripSkulld(key, brain_key="brain", value=low)
+        def normalised(key: str, low: float, high: float) -> list[MapTransform]:
+            steps = [
+                StripSkulld(key, brain_key="brain", value=low),
+                ScaleIntensityRanged(key, low, high, 0.0, 1.0, clip=True),
+            ]
             if normalisation == "percentile":
-                return [strip, PercentileZScored(key, brain_key="brain")]
-            return [strip, ScaleIntensityRanged(key, low, high, 0.0, 1.0, clip=True)]
+                steps.append(PercentileZScored(key, brain_key="brain"))
+            return steps
 
-        steps = [
-            LoadVolumed(with_reference, ["label", "reference"], converted_dir, **optional),
-            *([LoadVolumed("cta", converted_dir=converted_dir, **optional)] if cta else []),
+        steps = [LoadVolumed(with_reference, ["label", "reference"], converted_dir, **optional)]
+        if cta:
+            steps.append(LoadVolumed("cta", converted_dir=converted_dir, **optional))
+        steps += [
             Orientationd([*pair, "cta"] if cta else pair, axcodes="RAS", labels=None, **optional),
             ResampleSpacingd(pair, spacing, mode=["bilinear", "nearest"], **optional),
             ExtractBraind("image", brain_key="brain", method="rules2022"),
-            *([HyperdenseRegiond("image", "brain", "label", region_key="hyperdense")] if regions else []),
-            *([RegisterRigidd("cta", reference_key="image")] if cta else []),
-            *([SymmetryMapd("image", backend=backend, mask_key="brain")] if symmetric else []),
-            *intensities("image", low, high),
-            *(
-                [
-                    *intensities("cta", *cta_window),
-                    ConcatItemsd(["image", "cta"], "image"),
-                    DeleteItemsd("cta"),
-                ]
-                if cta
-                else []
-            ),
+        ]
+        if regions:
+            steps.append(HyperdenseRegiond("image", "brain", "label", region_key="hyperdense"))
+        if cta:
+            steps.append(RegisterRigidd("cta", reference_key="image"))
+        if symmetric:
+            steps.append(SymmetryMapd("image", backend=backend, mask_key="brain"))
+        steps += normalised("image", *window)
+        if cta:
+            steps += [*normalised("cta", *cta_window), ConcatItemsd(["image", "cta"], "image")]
+            steps.append(DeleteItemsd("cta"))
+        steps += [
             CropForegroundd(everything, source_key="brain", margin=1, allow_smaller=True, **optional),
             TurnHardCased(everything, **optional),
         ]
