@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from tools.errors import InputError
+
 __all__ = ["autocast_dtype", "with_precision"]
 
 
@@ -39,13 +41,31 @@ def with_precision(network: nn.Module, device: torch.device | str, amp: bool | s
         network: convolutional network for (B, C, H, W) or (B, C, H, W, D) input; changed in place.
         device: where it runs.
         amp: see `autocast_dtype`.
+
+    Raises:
+        InputError: in the forward pass of a training in bfloat16 on a CPU whose gradients would be wrong, see
+            `_refuse_wrong_gradients`.
     """
     is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
     layout = torch.channels_last_3d if is_3d else torch.channels_last
     network = network.to(device, memory_format=layout)
     dtype = autocast_dtype(device, amp)
+    if dtype is not None and torch.device(device).type == "cpu":
+        for module in network.modules():
+            if isinstance(module, nn.Conv3d) and any(module.padding):
+                module.register_forward_pre_hook(_refuse_wrong_gradients)
     network.forward = _wrapped(network.forward, torch.device(device).type, dtype, layout)
     return network
+
+
+def _refuse_wrong_gradients(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """oneDNN's bfloat16 weight gradients of a padded 3D convolution read memory that nothing wrote when the
+    input is 2 voxels long in its first direction (torch 2.14, AVX512-BF16): wrong, different in each run."""
+    if torch.is_grad_enabled() and inputs[0].shape[2] == 2:
+        raise InputError(
+            "roi_size: expected feature maps longer than 2 voxels in the first direction to train in "
+            f"bfloat16 on a CPU, found {tuple(inputs[0].shape[2:])}; take another roi_size, or `amp: false`"
+        )
 
 
 def _wrapped(

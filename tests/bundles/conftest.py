@@ -52,4 +52,5 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "patches_per_case": 8,
         "batch_size": 8,
         "max_epochs": 1,
+        "fold": 0,
     }

@@ -40,6 +40,17 @@ def test_precision_keeps_weights_and_output_in_float32(device, amp):
     assert list(network.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
 
 
+def test_patches_with_wrong_gradients_are_refused():
+    """Two voxels in the first direction: bfloat16 gradients on a CPU are garbage there, float32 is not."""
+    x = torch.randn(1, 1, 2, 4, 4)
+    training = with_precision(torch.nn.Conv3d(1, 2, 3, padding=1), "cpu", True)
+    with pytest.raises(InputError, match="roi_size"):
+        training(x)
+    with torch.no_grad():
+        assert training(x).shape == (1, 2, 2, 4, 4)
+    with_precision(torch.nn.Conv3d(1, 2, 3, padding=1), "cpu", False)(x).sum().backward()
+
+
 def test_precision_choice():
     assert autocast_dtype("cpu", False) is None
     assert autocast_dtype("cpu", True) is torch.bfloat16

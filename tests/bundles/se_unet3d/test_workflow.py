@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tools.phantom import write_phantoms
+from tools.report import read_scalars
 
 EVALUATE = ("train.yaml", "evaluate.yaml")
 
@@ -45,8 +46,12 @@ def test_evaluation_scores_every_test_case_in_its_own_geometry(bundle_run, train
         assert float(rows[item["case"]]["dice"]) == pytest.approx(overlap / total, abs=1e-6)
         volume = np.sum(truth.get_fdata() > 0) * abs(np.linalg.det(truth.affine[:3, :3])) / 1000
         assert float(rows[item["case"]]["volume_ml"]) == pytest.approx(volume, rel=1e-4)
-    assert json.loads((trained["output_dir"] / "metrics" / "summary.json").read_text())
-    assert (trained["output_dir"] / "metrics" / "summary.md").read_text()
+    summary = json.loads((trained["output_dir"] / "metrics" / "summary.json").read_text())
+    assert summary
+    written = {file.name for file in (trained["output_dir"] / "metrics").iterdir()}
+    assert {"summary.md", "precision_recall.png", "slice_detection.csv", "bland_altman.png"} <= written
+    mean = np.mean([float(row["dice"]) for row in rows.values()])
+    assert read_scalars(trained["output_dir"])["dice"][1][-1] == pytest.approx(mean, abs=1e-6)
 
 
 def test_inference_keeps_the_geometry_of_the_file(bundle_run, trained, tmp_path):
