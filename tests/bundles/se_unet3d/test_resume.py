@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,12 +73,16 @@ def _train_and_die(folder: Path, overrides: dict[str, object], iteration: int, m
 
 def killed(folder: Path, overrides: dict[str, object], iteration: int, minutes: float = 60.0) -> int:
     """A training in a process of its own that is killed when an iteration starts; the iterations it saved."""
-    process = multiprocessing.get_context("fork").Process(
-        target=_train_and_die, args=(folder, overrides, iteration, minutes)
+    # not forked: OpenMP's threads don't survive a fork, and the child would wait for them for ever
+    arguments = json.dumps([str(folder), overrides, iteration, minutes])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
+    }
+    child = subprocess.run(
+        [sys.executable, __file__, arguments], env=environment, capture_output=True, text=True
     )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    assert child.returncode == -signal.SIGKILL, child.stderr[-2000:]
     return torch.load(folder / "training_state.pt", weights_only=True)["iteration"]
 
 
@@ -122,3 +128,8 @@ def test_a_full_disk_costs_no_file(overrides, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+if __name__ == "__main__":  # the training that is killed
+    folder, *rest = json.loads(sys.argv[1])
+    _train_and_die(Path(folder), *rest)
