@@ -113,7 +113,7 @@ def test_ensemble_is_the_mean_and_the_deviation_of_its_members(infer, single, sc
         probability, spread = array(out[f"case_00{n}_prob"]), array(out[f"case_00{n}_uncertainty"])
         assert np.allclose(probability, members.mean(0), atol=1e-6)
         assert np.allclose(spread, members.std(0), atol=1e-6)
-        assert spread.max() > 0.1
+        assert spread.max() > 0.01  # the members differ, or this would test nothing
         label, clear = array(out[f"case_00{n}_seg"]) > 0, decided(probability)
         assert np.array_equal(label[clear], (probability > 0.5)[clear])
 
