@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Spacing
 
 from tools.errors import InputError
+from tools.itk_rigid import improve_rigid
 
 __all__ = ["RegisterRigidd", "register_rigid"]
 
@@ -37,7 +38,10 @@ def register_rigid(moving: MetaTensor, fixed: MetaTensor, fill: float = AIR_HU) 
     transform.SetTranslation((_centre(moving) - _centre(fixed)).tolist())
     for grid in GRIDS_MM:
         coarse = Spacing([grid] * 3, mode="bilinear")
-        _improve(*(_itk_image(coarse(x.clone()).clamp(*SOFT_HU)) for x in (fixed, moving)), transform)
+        images = [_itk_image(coarse(x.clone()).clamp(*SOFT_HU)) for x in (fixed, moving)]
+        kind = type(images[0])
+        metric = itk.MattesMutualInformationImageToImageMetricv4[kind, kind].New(number_of_histogram_bins=32)
+        improve_rigid(*images, transform, metric, minimum_step=0.02, iterations=50)
     resampled = itk.resample_image_filter(
         _itk_image(moving),
         transform=transform,
@@ -69,31 +73,6 @@ class RegisterRigidd(MapTransform):
                 raise InputError(f"{name}: expected the key `{key}` beside it in the datalist, found none")
             d[key] = register_rigid(d[key], reference, self.fill)
         return d
-
-
-def _improve(fixed: Any, moving: Any, transform: Any) -> None:
-    """Improve `transform` in place; every voxel counts, so the result depends on no seed."""
-    import itk
-
-    kind = type(fixed)
-    metric = itk.MattesMutualInformationImageToImageMetricv4[kind, kind].New(number_of_histogram_bins=32)
-    optimizer = itk.RegularStepGradientDescentOptimizerv4[itk.D].New(
-        learning_rate=4.0, minimum_step_length=0.02, number_of_iterations=50, relaxation_factor=0.6
-    )
-    scales = itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(metric=metric)
-    optimizer.SetScalesEstimator(scales)
-    method = itk.ImageRegistrationMethodv4[kind, kind].New(
-        fixed_image=fixed,
-        moving_image=moving,
-        metric=metric,
-        optimizer=optimizer,
-        initial_transform=transform,
-    )
-    method.InPlaceOn()
-    method.SetNumberOfLevels(1)
-    method.SetShrinkFactorsPerLevel([1])
-    method.SetSmoothingSigmasPerLevel([0])
-    method.Update()
 
 
 def _itk_image(volume: MetaTensor) -> Any:

@@ -284,6 +284,19 @@ def test_itk_backend_agrees_with_the_plane() -> None:
     assert float(torch.corrcoef(torch.stack(pair))[0, 1]) > 0.99
 
 
+@pytest.mark.parametrize("backend", ["torch", "itk"])
+def test_mask_strips_the_mirrored_channel_alone(backend: str) -> None:
+    """The left half is masked away: the mirror image shows it at the right half, and nothing at the left."""
+    image, _, _ = make_head()
+    right = torch.zeros_like(image)
+    right[:, SIZE[0] // 2 :] = 1
+    out = SymmetryMapd("image", backend=backend, mask_key="brain")({"image": image, "brain": right})["image"]
+    mirrored = out.as_tensor()[1]
+    assert torch.equal(out.as_tensor()[0], image.as_tensor()[0])
+    assert (mirrored[: SIZE[0] // 2 - 3] > 0).float().mean() > 0.3
+    assert (mirrored[SIZE[0] // 2 + 3 :] > -1000).float().mean() < 0.01
+
+
 def test_plane_needs_no_itk() -> None:
     code = "import sys; sys.modules['itk'] = None; import tools.symmetry"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,6 @@
 """The papers' way to the symmetry map: flip left-right, register rigidly to the original, resample.
 
-Slower than the symmetry plane and less sure on turned heads: kept as the independent reference. This is the
-only module here that needs ITK.
+Less sure than the symmetry plane on turned heads: kept as the independent reference.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from tools.itk_rigid import improve_rigid
 
 BRAIN_HU = (0.0, 100.0)
 AIR_HU = -1024.0
@@ -32,7 +33,7 @@ def itk_symmetry_map(
 
     original = image.detach().cpu().float()
     resampled = itk.resample_image_filter(
-        _itk_image(original.flip(0), spacing),
+        _itk_image(shown.detach().cpu().float().flip(0), spacing),
         transform=register_mirrored(original, spacing),
         use_reference_image=True,
         reference_image=_itk_image(original, spacing),
@@ -52,33 +53,9 @@ def register_mirrored(original: torch.Tensor, spacing: tuple[float, float, float
     transform.SetTranslation([float(t) for t in shift])
     for grid in GRIDS_MM:
         fixed, moving = (_brain_image(x, spacing, grid) for x in (original, mirrored))
-        _register(fixed, moving, transform)
+        metric = itk.MeanSquaresImageToImageMetricv4[type(fixed), type(moving)].New()
+        improve_rigid(fixed, moving, transform, metric, minimum_step=1e-3, iterations=200)
     return transform
-
-
-def _register(fixed, moving, transform) -> None:
-    """Improve `transform` in place; full sampling, so the result does not depend on a seed."""
-    import itk
-
-    kind = type(fixed)
-    optimizer = itk.RegularStepGradientDescentOptimizerv4[itk.D].New(
-        learning_rate=4.0, minimum_step_length=1e-3, number_of_iterations=200, relaxation_factor=0.6
-    )
-    metric = itk.MeanSquaresImageToImageMetricv4[kind, kind].New()
-    scales = itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(metric=metric)
-    optimizer.SetScalesEstimator(scales)
-    method = itk.ImageRegistrationMethodv4[kind, kind].New(
-        fixed_image=fixed,
-        moving_image=moving,
-        metric=metric,
-        optimizer=optimizer,
-        initial_transform=transform,
-    )
-    method.InPlaceOn()
-    method.SetNumberOfLevels(1)
-    method.SetShrinkFactorsPerLevel([1])
-    method.SetSmoothingSigmasPerLevel([0])
-    method.Update()
 
 
 def _brain_image(image: torch.Tensor, spacing: tuple[float, ...], grid: float):
