@@ -29,7 +29,7 @@ from tools.datasets.slices import (
 )
 from tools.datasets.tables import SliceRow, read_patient_table, read_slice_table
 from tools.errors import InputError
-from tools.phantom.files import write_bytes
+from tools.files import write_bytes
 
 MASK_ENDING = "_HGE_Seg"
 PIXEL_ML = CT_ICH_PIXEL_MM**2 * CT_ICH_SLICE_MM / 1000

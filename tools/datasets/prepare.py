@@ -15,7 +15,7 @@ from tools.datasets.folds import LEAK_WARNING, balanced, check_split, leaking_pa
 from tools.datasets.report import Report, make_report
 from tools.datasets.volumes import volume_slices
 from tools.errors import InputError
-from tools.phantom.files import write_bytes
+from tools.files import write_bytes
 
 #: Findings that `strict` does not accept.
 FAULTS = ("missing", "contradiction", "unexpected")

@@ -25,7 +25,7 @@ from tools.datasets.collection import (
     join_types,
 )
 from tools.errors import InputError
-from tools.phantom.files import nifti_bytes, write_bytes
+from tools.files import nifti_bytes, write_bytes
 from tools.volume_io import is_nifti, read_volume
 
 BINARY = (0, 1)

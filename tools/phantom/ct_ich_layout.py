@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tools.phantom.files import jpeg_bytes, write_bytes
+from tools.files import jpeg_bytes, write_bytes
 from tools.phantom.head import PhantomCase
 from tools.phantom.kinds import CLASSES
 

@@ -16,8 +16,8 @@ import torch
 from tqdm import tqdm
 
 from tools.errors import InputError
+from tools.files import write_bytes
 from tools.phantom.ct_ich_layout import CtIchLayout
-from tools.phantom.files import write_bytes
 from tools.phantom.head import HeadPhantom, check_size
 from tools.phantom.kinds import check_kind, lesion_types
 from tools.phantom.nifti_layout import NiftiLayout

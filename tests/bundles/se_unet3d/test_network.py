@@ -57,7 +57,7 @@ def test_squeeze_and_excitation_by_hand(network_module):
 
 
 def test_downsampling_takes_features_before_squeeze_in_2022(network_module):
-    """With skip weights that are all zero only the bottleneck's way up is left, so it must still answer."""
+    """The skip is recalibrated, what goes down is not."""
     torch.manual_seed(0)
     network = network_module.SEUNet(in_channels=1, se="skips").eval()
     seen = []
