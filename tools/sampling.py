@@ -19,6 +19,7 @@ from tools.patches import StoredVolume
 from tools.roi import bounding_box
 from tools.roi_case import RoiSettings, case_masks, case_name, plain, slice_masks
 from tools.runs import RunTable, mask_runs
+from tools.slice_augment import RandomAffine2d
 
 LOOKAHEAD_BYTES = 128_000_000
 """Patches copied at once on a CPU: more share cache lines; too many fall out of the cache themselves."""
@@ -54,6 +55,7 @@ class RoiPatchSampler:
             single slices, with and without lesion are balanced.
         augment: `none`; `x6`, every patch once under each of `tools.patches.SYMMETRIES`; `random`, under one.
         noise: arguments of `IntensityNoise`; None for none.
+        affine: arguments of `RandomAffine2d`; None for none. Needs `spatial_dims=2`.
         storage_dtype: dtype that images are kept in: float16, bfloat16, int16 (rounded) or float32.
         output_dtype: dtype of `image` in the batches.
         label_dtype: dtype of `label` in the batches.
@@ -97,6 +99,7 @@ class RoiPatchSampler:
         balance: str = "case",
         augment: str = "none",
         noise: IntensityNoise | Mapping[str, float] | None = None,
+        affine: RandomAffine2d | Mapping[str, float] | None = None,
         storage_dtype: str | torch.dtype = "float16",
         output_dtype: str | torch.dtype = "float32",
         label_dtype: str | torch.dtype = "float32",
@@ -124,6 +127,8 @@ class RoiPatchSampler:
             raise InputError(f"rank: expected a number from 0 to {world_size - 1}, found {rank}")
         if whole_slices and spatial_dims != 2:
             raise InputError(f"whole_slices: expected spatial_dims 2, found {spatial_dims}")
+        if affine is not None and spatial_dims != 2:
+            raise InputError(f"affine: expected spatial_dims 2, found {spatial_dims}")
         self.mix = RoiMix.of(mix)
         self.batch_size, self.seed, self.rank = batch_size, seed, rank
         self.device = torch.device(device)
@@ -134,6 +139,7 @@ class RoiPatchSampler:
         if isinstance(noise, Mapping):
             noise = IntensityNoise(**{"background": background, **noise})
         self._noise = noise
+        self._affine = RandomAffine2d(**affine) if isinstance(affine, Mapping) else affine
 
         settings, dtype = RoiSettings.of(regions), as_dtype(storage_dtype)
         files = MappedFiles(map_dir) if map_dir is not None else None
@@ -247,8 +253,11 @@ class RoiPatchSampler:
         if self._spatial_dims == 2:
             image, label = image[..., 0], label[..., 0]
         image, label = self._converted(image, self._output_dtype), self._converted(label, self._label_dtype)
+        random = generator(self.seed, epoch, number, self.rank, device=self.device)
+        if self._affine is not None:
+            image, label = self._affine(image, label, random)
         if self._noise is not None:
-            image = self._noise(image, generator(self.seed, epoch, number, self.rank, device=self.device))
+            image = self._noise(image, random)
         return {self.image_key: image, self.label_key: label}
 
     def _converted(self, batch: Tensor, dtype: torch.dtype) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.data import decollate_batch
+from monai.data import MetaTensor, decollate_batch
 from monai.data.utils import affine_to_spacing
 
 from tools.errors import InputError
@@ -62,6 +62,11 @@ class SegmentationReport:
         case_key, ivh_key: keys of the datalist item (`engine.state.batch`) with the case's name and the IVH
             flag. Without a name, the file name in the metadata of prediction or label is taken.
         spacing: voxel edge lengths in mm, for tensors without affine. By default from the label's affine.
+        by_slice: score every slice of a volume as an image of its own, named `<case>_<number>`, as 2D methods
+            are (Li 2021); a volume of one slice keeps its name.
+        small_mm2: area in mm2 up to which the lesion of a slice counts as small; adds the groups `large` and
+            `small` to the summary (Li 2021, table I). Needs `by_slice`.
+        columns: further keys of the datalist item to be kept in `per_case.csv`.
         title: heading of `summary.md`.
 
     Example in a MONAI bundle's evaluate.yaml:
@@ -86,8 +91,13 @@ class SegmentationReport:
         case_key: str = "case",
         ivh_key: str = "ivh",
         spacing: Sequence[float] | None = None,
+        by_slice: bool = False,
+        small_mm2: float | None = None,
+        columns: Sequence[str] = (),
         title: str = "Metrics",
     ) -> None:
+        if small_mm2 is not None and not by_slice:
+            raise InputError(f"report: small_mm2 = {small_mm2:g} needs by_slice: areas are those of slices")
         self.output_dir = None if output_dir is None else Path(output_dir)
         # keys of a YAML or JSON mapping may arrive as strings
         self.classes = {int(value): str(name) for value, name in (classes or {}).items()}
@@ -95,6 +105,7 @@ class SegmentationReport:
         self.output_transform = output_transform or (lambda output: output)
         self.pred_key, self.label_key, self.case_key, self.ivh_key = pred_key, label_key, case_key, ivh_key
         self.spacing = None if spacing is None else [float(s) for s in spacing]
+        self.by_slice, self.small_mm2, self.columns = by_slice, small_mm2, tuple(columns)
         self.title = title
         self._logged: set[str] = set()
         self.reset()
@@ -122,7 +133,9 @@ class SegmentationReport:
         if len(batch) != len(outputs):  # regrouped by output_transform, which must then carry the names
             batch = [{}] * len(outputs)
         for source, output in zip(batch, outputs, strict=True):
-            self.add({**source, **output})
+            item = {**source, **output}
+            for part in self._slices_of(item) if self.by_slice else [item]:
+                self.add(part)
 
     def add(self, item: Mapping[str, Any]) -> None:
         """Count one case: a dictionary with prediction and label, channel first and without batch axis."""
@@ -144,6 +157,9 @@ class SegmentationReport:
         discrete = is_discrete(pred) & is_discrete(label)
         ivh = item.get(self.ivh_key)
         row: Row = {"case": case, "ivh": None if ivh is None else bool(ivh)}
+        row |= {column: item.get(column) for column in self.columns}
+        if self.small_mm2 is not None:
+            row["pixel_mm2"] = spacing[0] * spacing[1]
         row |= self._host_scores(case, pred_masks[0, 0], masks[0, 0], spacing)
         self._pending.append((row, voxel_ml, torch.cat([discrete[None], slices, counts])))
         if self.prob_key:
@@ -243,8 +259,27 @@ class SegmentationReport:
             row |= dict(
                 zip(("slice_tp", "slice_fp", "slice_tn", "slice_fn"), counts[1:5].tolist(), strict=True)
             )
-            rows.append(row | extra)
+            row |= extra
+            if self.small_mm2 is not None:
+                area = (row["tp"] + row["fn"]) * row.pop("pixel_mm2")
+                row |= {"area_mm2": area, "large": area > self.small_mm2 if area else None}
+            rows.append(row)
         return rows
+
+    def _slices_of(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The slices (1, X, Y) of one item's volumes (1, X, Y, Z), as items."""
+        keys = [key for key in (self.pred_key, self.label_key, self.prob_key) if key in item]
+        case, depth = self._case(item), item[self.label_key].shape[-1]
+        names = [case] if depth == 1 else [f"{case}_{number:03d}" for number in range(1, depth + 1)]
+        volumes = {key: plain(item[key]) for key in keys}
+        affine = getattr(item[self.label_key], "affine", None)
+        slices = []
+        for number, name in enumerate(names):
+            part = {key: volume[..., number] for key, volume in volumes.items()}
+            if affine is not None:
+                part[self.label_key] = MetaTensor(part[self.label_key], affine=affine)
+            slices.append({**item, **part, self.case_key: name})
+        return slices
 
     def _case(self, item: Mapping[str, Any]) -> str:
         if item.get(self.case_key) is not None:

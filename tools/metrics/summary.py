@@ -17,23 +17,27 @@ from tools.metrics.volume import bland_altman
 
 # Flags and counts: they are summed, not averaged.
 COUNT_COLUMNS = ("tp", "fp", "fn", "slice_tp", "slice_fp", "slice_tn", "slice_fn")
-NOT_AVERAGED = {"case", "ivh", "hit", "false_alarm", *COUNT_COLUMNS}
+NOT_AVERAGED = {"case", "ivh", "large", "hit", "false_alarm", *COUNT_COLUMNS}
 
 GROUPS: dict[str, Callable[[Row], bool]] = {
     "all": lambda row: True,
     "ivh": lambda row: row.get("ivh") is not None and bool(row["ivh"]),
     "no_ivh": lambda row: row.get("ivh") is not None and not row["ivh"],
+    "large": lambda row: row.get("large") is True,
+    "small": lambda row: row.get("large") is False,
 }
 
 
 def summarize(
     rows: Sequence[Row], lesions: Sequence[Row] | None = None, classes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Statistics of the groups of cases: all, with and without intraventricular hemorrhage (Abramova 2021).
+    """Statistics of the groups of cases: all, with and without intraventricular hemorrhage (Abramova 2021),
+    and slices with a large or a small lesion (Li 2021).
 
     Args:
         rows: one dictionary per case with the columns that `case_row` makes; `ivh` is True, False or None
-            (unknown, then the case counts in `all` only). Other numeric columns are averaged as well.
+            (unknown, then the case counts in `all` only), and so is `large`. Other numeric columns are
+            averaged as well.
         lesions: one dictionary per lesion (`LesionMatch.rows`), or None if lesions were not looked for.
         classes: names of the classes that have columns of their own (`dice_edh`, `tp_edh` ...).
 
