@@ -1,12 +1,14 @@
-"""The relative component filter, on components counted by hand."""
+"""The relative component filter, on components counted by hand; closing and opening against scipy."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from scipy import ndimage
 
-from tools.postprocess import KeepLargeComponentsd, keep_large_components
+from tools.postprocess import CloseOpend, KeepLargeComponentsd, close_open, keep_large_components
 
 
 def components() -> torch.Tensor:
@@ -75,3 +77,53 @@ def test_wrong_fraction(fraction):
 def test_wrong_shape():
     with pytest.raises(ValueError, match=r"got \(2, 8, 8, 8\)"):
         keep_large_components(torch.zeros(2, 8, 8, 8))
+
+
+def scipy_close_open(plane: np.ndarray, size: int) -> np.ndarray:
+    """The same on one slice; beyond its border, scipy is told to take nothing away and add nothing."""
+    square = np.ones((size, size), bool)
+    grown = ndimage.binary_dilation(plane, square)
+    closed = ndimage.binary_erosion(grown, square, border_value=1)
+    return ndimage.binary_dilation(ndimage.binary_erosion(closed, square, border_value=1), square)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_close_open_against_scipy(device, size):
+    noise = torch.rand(1, 40, 31, 4, generator=torch.Generator().manual_seed(0)).to(device)
+    noise = noise + torch.nn.functional.avg_pool2d(noise[0].movedim(-1, 0), 9, 1, 4).movedim(0, -1)
+    label = (noise > 1.2).to(torch.uint8)
+    result = close_open(label, size)
+    assert (result != label).any()
+    assert result.dtype == torch.uint8
+    for k in range(4):
+        expected = scipy_close_open(label[0, :, :, k].cpu().numpy() > 0, size)
+        assert np.array_equal(result[0, :, :, k].cpu().numpy() > 0, expected)
+        assert torch.equal(close_open(label[..., k], size), result[..., k])
+
+
+def test_close_open_by_hand():
+    label = torch.zeros(1, 20, 20)
+    label[0, 0:9, 0:9] = 1  # at the border
+    label[0, 4, 4] = 0  # a gap
+    label[0, 9:14, 5] = 1  # a spike
+    label[0, 16, 16] = 1  # a speck
+    expected = torch.zeros(1, 20, 20)
+    expected[0, 0:9, 0:9] = 1
+    assert torch.equal(close_open(label), expected)
+
+
+def test_close_open_keeps_geometry_and_one_is_off():
+    affine = torch.diag(torch.tensor([0.5, 0.5, 5.0, 1.0], dtype=torch.float64))
+    data = {"pred": MetaTensor(components(), affine=affine)}
+    result = CloseOpend("pred", 3)(data)["pred"]
+    assert isinstance(result, MetaTensor)
+    assert torch.equal(result.affine, affine)
+    assert result.sum() == 200 + 20  # the line and the single voxel are gone
+    assert CloseOpend("pred", 1)(data)["pred"].sum() == 240
+
+
+def test_close_open_refuses():
+    with pytest.raises(ValueError, match="size must be odd and at least 1, got 4"):
+        close_open(components(), 4)
+    with pytest.raises(ValueError, match=r"got \(2, 8, 8\)"):
+        close_open(torch.zeros(2, 8, 8))

@@ -1,0 +1,1 @@
+"""What only this bundle needs: networks, windows of slices, the threshold baseline, choice of an epoch."""
