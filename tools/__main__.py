@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": ("tools.metrics.compare:compare_files", "paired tests between two runs (per_case.csv)"),
     "phantom": ("tools.phantom:write_phantoms", "write a synthetic head CT data set"),
     "crossval": ("tools.crossval:crossval", "train and evaluate a bundle on every fold; compare variants"),
+    "reproduce": ("tools.reproduce:reproduce", "a paper's tables on synthetic data, beside its own figures"),
     "score": ("tools.score:score", "score a folder of label maps against the truth"),
 }
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import random
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
-import torch
 from monai.bundle import ConfigParser
-from tqdm import tqdm
 
+from tools.bundle_run import BundleRun, bundle_folder, config_files, run_all
 from tools.errors import InputError
 from tools.metrics import compare_runs, read_csv, summarize, summary_markdown
 from tools.metrics.page import records
 from tools.metrics.summary import GROUPS
 from tools.metrics.tables import Row, write_atomically, write_csv, write_json
 
-__all__ = ["assign_folds", "compare_variants", "crossval"]
+__all__ = ["assign_folds", "collect", "compare_variants", "crossval", "fold_runs"]
 
 DEFAULT = "default"
-BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 
 
 def crossval(
@@ -61,19 +50,15 @@ def crossval(
     Raises:
         InputError: no such bundle or variant, too few patients, or a fold that failed.
     """
-    folder = _bundle_folder(bundle)
+    folder = bundle_folder(bundle)
     variants = [variant] if isinstance(variant, str) else [str(name) for name in variant]
     variants = [part for name in variants for part in name.split(",")]
     root = Path(out).resolve() if out else folder / "runs" / "crossval"
     runs = []
     for name in variants:
-        files = _config_files(folder, name)
-        datalist = _write_datalist(folder, files, overrides, folds, seed, root / name / "data")
-        runs += [
-            FoldRun(folder, files, name, fold, root / name, datalist, processes, overrides)
-            for fold in range(folds)
-        ]
-    _run_all(runs, jobs)
+        files = config_files(folder, [] if name == DEFAULT else [name])
+        runs += fold_runs(folder, files, root / name, folds, seed, processes, overrides, name)
+    run_all(runs, jobs)
     tables = {name: collect(root / name, folds) for name in variants}
     for name, rows in tables.items():
         title = f"{folder.name}, {name}: {folds}-fold cross-validation"
@@ -107,88 +92,42 @@ def assign_folds(items: Sequence[Mapping[str, Any]], folds: int, seed: int = 0) 
     return [{**item, "fold": fold[name]} for name in sorted(patients) for item in patients[name]]
 
 
-@dataclass(frozen=True)
-class FoldRun:
-    """Training and evaluation of one fold.
+def fold_runs(
+    folder: Path,
+    files: Sequence[str],
+    root: Path,
+    folds: int,
+    seed: int = 0,
+    processes: int = 1,
+    overrides: Mapping[str, Any] | None = None,
+    name: str = DEFAULT,
+) -> list[BundleRun]:
+    """The runs of a cross-validation: `run_all` runs them, `collect` reads what they leave.
 
     Args:
-        bundle: folder of the bundle.
-        files: configuration files of the training, relative to it.
-        variant: name of the variant.
-        fold: number of the fold.
-        root: folder of the variant's results.
-        datalist: JSON file with the folds.
-        processes: of the training.
-        overrides: further keys of the configuration.
+        folder: of the bundle.
+        files: configuration files of the training, see `config_files`.
+        root: folder for results, `fold_0` and so on; the datalist with folds goes to `root/data`.
+        folds: number of folds.
+        seed: of dealing out the patients.
+        processes: of each training.
+        overrides: keys of the configuration.
+        name: what messages call the configuration.
     """
-
-    bundle: Path
-    files: Sequence[str]
-    variant: str
-    fold: int
-    root: Path
-    datalist: Path
-    processes: int
-    overrides: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        return self.root / f"fold_{self.fold}"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """All that the result depends on: another value of any of them makes the fold anew."""
-        texts = [self.datalist.read_bytes(), *((self.bundle / file).read_bytes() for file in self.files)]
-        return {
-            "fold": self.fold,
-            "overrides": {key: str(value) for key, value in sorted(self.overrides.items())},
-            "files": hashlib.blake2b(b"\0".join(texts), digest_size=12).hexdigest(),
-        }
-
-    def run(self, gpu: str | None, threads: int | None) -> None:
-        """Train and evaluate, unless that is done."""
-        marker = self.folder / "fold.json"
-        found = json.loads(marker.read_text()) if marker.is_file() else {}
-        if found.get("parameters") != self.parameters:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        elif found["finished"]:
-            return
-        write_json(marker, {"parameters": self.parameters, "finished": False})
-        self._bundle_run("training", self.files, self.processes, gpu, threads)
-        evaluation = [self.files[0], "configs/evaluate.yaml", *self.files[1:]]
-        self._bundle_run("evaluating", evaluation, 1, gpu, threads)
-        write_json(marker, {"parameters": self.parameters, "finished": True})
-
-    def _bundle_run(
-        self, run_id: str, files: Sequence[str], processes: int, gpu: str | None, threads: int | None
-    ) -> None:
-        launcher = [sys.executable, "-m"]
-        if processes > 1:
-            files = [*files, "configs/multi_gpu_train.yaml"]
-            launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
-        keys = {
-            **self.overrides,
-            "dataset_dir": self.datalist.parent,
-            "fold": self.fold,
-            "ckpt_dir": self.folder / "models",
-            "output_dir": self.folder / "eval",
-        }
-        command = [*launcher, "monai.bundle", "run", run_id, "--config_file", str(list(files))]
-        command += [part for key, value in keys.items() for part in (f"--{key}", str(value))]
-        environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}
-        if threads:
-            environment["OMP_NUM_THREADS"] = str(threads)
-        log = self.folder / f"{run_id}.log"
-        with log.open("w") as stream:
-            code = subprocess.run(
-                command, cwd=self.bundle, env=environment, stdout=stream, stderr=subprocess.STDOUT
-            ).returncode
-        if code:
-            last = next((line for line in reversed(log.read_text().splitlines()) if line.strip()), "nothing")
-            raise InputError(
-                f"{self.variant}, fold {self.fold}: expected {run_id} to succeed, found exit code {code} and "
-                f"{last.strip()!r} ({log})"
-            )
+    overrides = overrides or {}
+    datalist = _write_datalist(folder, files, overrides, folds, seed, root / "data")
+    return [
+        BundleRun(
+            folder,
+            files,
+            root / f"fold_{fold}",
+            f"{name}, fold {fold}",
+            {**overrides, "dataset_dir": datalist.parent, "fold": fold},
+            (datalist,),
+            processes,
+        )
+        for fold in range(folds)
+    ]
 
 
 def collect(root: Path, folds: int) -> list[Row]:
@@ -224,50 +163,6 @@ def _report(rows: Sequence[Row], out: Path, title: str) -> str:
     page = summary_markdown(summary, title)
     write_atomically(out / "summary.md", page)
     return page
-
-
-def _run_all(runs: Sequence[FoldRun], jobs: int) -> None:
-    """Run folds, `jobs` at a time, each on GPUs of its own; the first failure ends what has not begun."""
-    gpus = [str(number) for number in range(torch.cuda.device_count())]
-    free: Queue[str | None] = Queue()
-    for job in range(jobs):
-        own = gpus[job * runs[0].processes :][: runs[0].processes]
-        free.put(",".join(own) or (gpus[job % len(gpus)] if gpus else None))
-    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
-
-    def run(fold: FoldRun) -> None:
-        gpu = free.get()
-        try:
-            fold.run(gpu, threads)
-        finally:
-            free.put(gpu)
-
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(runs), desc="folds", unit="fold") as bar:
-        waiting = [pool.submit(run, fold) for fold in runs]
-        try:
-            for fold in waiting:
-                fold.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _bundle_folder(bundle: str) -> Path:
-    for folder in (Path(bundle), BUNDLES / bundle):
-        if (folder / "configs" / "train.yaml").is_file():
-            return folder.resolve()
-    raise InputError(f"{bundle}: expected a bundle (a folder with configs/train.yaml), found none")
-
-
-def _config_files(folder: Path, variant: str) -> list[str]:
-    if variant == DEFAULT:
-        return ["configs/train.yaml"]
-    overlay = f"configs/variants/{variant}.yaml"
-    if not (folder / overlay).is_file():
-        known = sorted(path.stem for path in (folder / "configs" / "variants").glob("*.yaml"))
-        raise InputError(f"variant: expected one of {', '.join([DEFAULT, *known])}, found {variant!r}")
-    return ["configs/train.yaml", overlay]
 
 
 def _write_datalist(

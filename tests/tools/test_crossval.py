@@ -91,7 +91,7 @@ def test_finished_folds_are_kept_and_the_others_made(bundle, tmp_path, monkeypat
     log = out / "default" / "fold_1" / "training.log"
     assert str(log) in str(raised.value)
     assert "the power went out" in log.read_text()
-    marker = json.loads((out / "default" / "fold_0" / "fold.json").read_text())
+    marker = json.loads((out / "default" / "fold_0" / "run.json").read_text())
     assert marker["finished"]
     # other parameters would be another run: let the power be back without a word
     train = bundle / "scripts" / "work.py"

@@ -1,0 +1,174 @@
+"""Reproducing a paper's tables: runs on a bundle whose training takes no time, and the parts of a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from tools import reproduce as package
+from tools.bundle_run import config_files
+from tools.crossval import fold_runs
+from tools.errors import InputError
+from tools.metrics import read_csv
+from tools.reproduce import papers, reproduce
+from tools.reproduce.page import beside_table, figure, markdown, order_agreement, paired_table, provenance
+from tools.reproduce.runs import Configuration, run_configurations
+
+TRAIN = """
+imports:
+  - $import os
+bundle_root: .
+dataset_dir: data
+ckpt_dir: models
+output_dir: eval
+fold: 0
+gain: 0.0
+bonus: 0.0
+datalist:
+  _target_: json.loads
+  s: "$open(os.path.join(@bundle_root, @dataset_dir, 'dataset.json')).read()"
+run:
+  - {_target_: scripts.work.train, ckpt_dir: "@ckpt_dir", gain: "@gain"}
+training: "@run"
+"""
+EVALUATE = """
+run:
+  - _target_: scripts.work.evaluate
+    datalist: "@datalist"
+    fold: "@fold"
+    out: "@output_dir"
+    dice: "$@gain + @bonus"
+evaluating: "@run"
+training: null
+"""
+WORK = '''
+"""Instead of a network: the score of a case is its number in hundredths and what was trained."""
+from pathlib import Path
+from tools.metrics.tables import write_csv
+
+def train(ckpt_dir, gain):
+    Path(ckpt_dir).mkdir(parents=True, exist_ok=True)
+    with Path(ckpt_dir, "trained.txt").open("a") as stream:
+        stream.write(f"{gain}\\n")
+
+def evaluate(datalist, fold, out, dice):
+    cases = datalist.get("testing") or [item for item in datalist["training"] if item["fold"] == fold]
+    rows = [
+        {"case": item["case"], "ivh": item["ivh"], "dice": dice + int(item["case"][1:]) / 100}
+        for item in cases
+    ]
+    write_csv(Path(out, "metrics", "per_case.csv"), rows)
+'''
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    cases = [{"image": f"c{n}.nii.gz", "case": f"c{n}", "ivh": n % 2 == 1} for n in range(8)]
+    for name, text in {
+        "configs/train.yaml": TRAIN,
+        "configs/evaluate.yaml": EVALUATE,
+        "configs/variants/better.yaml": "gain: 0.2\n",
+        "configs/variants/lucky.yaml": "bonus: 0.1\n",
+        "scripts/__init__.py": "",
+        "scripts/work.py": WORK,
+        "data/dataset.json": json.dumps({"training": cases[:6], "testing": cases[6:]}),
+    }.items():
+        path = tmp_path / "bundle" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "bundle"
+
+
+def test_one_fold_is_run_once_with_overlays_and_keys(bundle, tmp_path):
+    one = Configuration("better and lucky", str(bundle), ("better", "lucky"), {"gain": 0.3})
+    tables = run_configurations([one], tmp_path, {"gain": 0.0}, folds=3, only_folds=[2])
+    folder = tmp_path / one.name
+    dealt = json.loads((folder / "data" / "dataset.json").read_text())["training"]
+    expected = sorted(item["case"] for item in dealt if item["fold"] == 2)
+    assert [row["case"] for row in tables[one.name]] == expected
+    for row in tables[one.name]:
+        assert row["dice"] == pytest.approx(0.4 + int(row["case"][1:]) / 100)
+        assert row["fold"] == 2
+    assert read_csv(folder / "per_case.csv") == tables[one.name]
+    again = run_configurations([one], tmp_path, {"gain": 0.0}, folds=3, only_folds=[2])
+    assert again == tables
+    assert (folder / "fold_2" / "models" / "trained.txt").read_text() == "0.3\n"  # not trained again
+    kept = fold_runs(bundle, config_files(bundle, one.overlays), folder, 3, overrides={"gain": 0.3})
+    assert [run.finished for run in kept] == [False, False, True]
+    other = fold_runs(bundle, config_files(bundle, ["better"]), folder, 3, overrides={"gain": 0.3})
+    assert not any(run.finished for run in other)
+
+
+def test_without_folds_the_test_cases_are_scored(bundle, tmp_path):
+    tables = run_configurations([Configuration("plain", str(bundle), ("better",))], tmp_path)
+    assert [(row["case"], row["dice"]) for row in tables["plain"]] == [("c6", 0.26), ("c7", 0.27)]
+
+
+def rows(*dice: float) -> list[dict]:
+    return [{"case": f"c{n}", "ivh": n % 2, "dice": value} for n, value in enumerate(dice)]
+
+
+def test_figure():
+    assert figure(rows(0.2, 0.4, 0.6)) == "0.400 ± 0.200 (3)"
+    assert figure(rows(0.2, 0.4, 0.6), group="ivh") == "0.400 (1)"
+    assert figure(rows(0.2), group="ivh") == "no case"
+
+
+def test_beside_table_says_what_was_not_run():
+    lines = beside_table(
+        {"a": {"DSC": 0.5, "IVH": None}, "b": {"DSC": 0.75}},
+        {"b": rows(0.1, 0.3), "extra": rows(0.5)},
+        {"DSC": ("dice", "all"), "cases": lambda own: str(len(own))},
+    )
+    assert lines == [
+        "|  | DSC, paper | DSC, ours | cases, paper | cases, ours |",
+        "| --- | --- | --- | --- | --- |",
+        "| a | 0.500 | not run |  | not run |",
+        "| b | 0.750 | 0.200 ± 0.141 (2) |  | 2 |",
+        "| extra |  | 0.500 (1) |  | 1 |",
+    ]
+
+
+def test_paired_table_against_scipy():
+    a, b = [0.2, 0.5, 0.3, 0.9, 0.4], [0.3, 0.55, 0.5, 0.8, 0.6]
+    tables = {"a": rows(*a), "b": rows(*b)}
+    lines = paired_table(tables, [("a", "b"), ("a", "not run")], groups=("all", "ivh"))
+    t, w = stats.ttest_rel(b, a).pvalue, stats.wilcoxon(b, a).pvalue
+    assert lines[2] == f"| a | b | all | 5 | +0.090 | {t:.3g} | {w:.3g} |"
+    assert lines[3].startswith("| a | b | ivh | 2 | -0.025 |")
+    assert len(lines) == 4
+    assert paired_table(tables, [("a", "none")]) == []
+
+
+def test_order_agreement():
+    paper = {"a": 0.1, "b": 0.2, "c": 0.3, "not run": 0.0}
+    assert order_agreement(paper, {"a": 1, "b": 2, "c": 3}) == "The order of the 3 rows is the paper's."
+    assert order_agreement(paper, {"a": 2, "b": 1, "c": 3}).startswith("2 of 3 pairs")
+    assert order_agreement(paper, {"a": 2, "b": 1, "c": 3}).endswith("Not so: b is below a.")
+    assert order_agreement(paper, {"a": 2}).startswith("Too few rows")
+
+
+def test_page_says_what_was_run():
+    page = markdown("Title", provenance("make it", "synthetic", "by patient", "3"), "", "Words.")
+    assert page.startswith("# Title\n\n|  |  |\n| --- | --- |\n| command | `make it` |\n")
+    assert page.endswith("\n\nWords.\n")
+    for word in ("machine", "torch", "synthetic", "by patient"):
+        assert word in page
+
+
+def test_one_of_quick_and_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(package, "papers", lambda: ["abramova2021"])
+    with pytest.raises(InputError, match="expected one of --quick and --full, found none"):
+        reproduce("abramova2021", out=str(tmp_path))
+    with pytest.raises(InputError, match="found both"):
+        reproduce("abramova2021", quick=True, full=True, out=str(tmp_path))
+    with pytest.raises(InputError, match=r"paper: expected one of .*, found 'nothing'"):
+        reproduce("nothing", quick=True)
+
+
+def test_only_papers_that_have_a_module_are_offered():
+    folder = Path(package.__file__).parent
+    assert papers() == [name for name in package.PAPERS if (folder / f"{name}.py").is_file()]
