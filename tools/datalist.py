@@ -34,7 +34,8 @@ def load_datalist(path: str | Path, label_values: Sequence[int] | None = (0, 1))
         path: JSON file of a dictionary whose lists `training` and `testing` hold one dictionary per case:
             `image` and `label` (paths, relative to the JSON file), `fold` for training cases, and whatever
             else belongs to the case (`case`, `patient`, `ivh` ...).
-        label_values: values that labels may hold; None skips reading the labels.
+        label_values: values that label maps may hold; None skips reading them. Masks that are pictures have
+            no values, see `tools.datasets.read_slice_mask`.
 
     Returns:
         `{"training": [...], "testing": [...]}` with absolute paths; a list that is absent is empty.
@@ -153,7 +154,7 @@ def check_pairs(items: Sequence[Item], label_values: Sequence[int] | None = (0, 
             continue
         if is_nifti(item["image"]):
             _check_grid(Path(item["image"]), Path(item["label"]))
-        if label_values is not None:
+        if label_values is not None and is_nifti(item["label"]):
             found = read_label(item["label"], orientation=None).unique().int().tolist()
             if not set(found) <= set(label_values):
                 raise InputError(

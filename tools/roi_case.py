@@ -102,6 +102,7 @@ def case_masks(
     Raises:
         InputError: a key is missing or shapes differ; the hyperdense region is wanted and cannot be found.
     """
+    item = {key: value for key, value in item.items() if not isinstance(value, str)}  # files not loaded
     for key in (image_key, label_key):
         if key not in item:
             raise InputError(f"{name}: expected the key '{key}', found {', '.join(map(str, item))}")
