@@ -120,7 +120,8 @@ class SaveMaskd(SaveImaged):
     """MONAI's `SaveImaged` for label maps, which writes those of pictures as pictures.
 
     The mask of a JPEG or PNG is a PNG of the same size, 255 on 0; a border that was cut off when the picture
-    was read is put on again.
+    was read is put on again. Single slices are named by the entry `case`, if there is one, since their files
+    often are called the same in the folder of every patient.
 
     Args:
         keys: label maps (1, X, Y, Z) in the geometry of the file, after `Invertd`.
@@ -130,7 +131,8 @@ class SaveMaskd(SaveImaged):
     def __init__(
         self, keys: KeysCollection, output_dir: str | Path, output_postfix: str = "seg", **kwargs: Any
     ) -> None:
-        fixed = {"separate_folder": False, "resample": False, "print_log": False}
+        # with its last axis squeezed away, a volume of one slice loses its affine
+        fixed = {"separate_folder": False, "resample": False, "squeeze_end_dims": False, "print_log": False}
         super().__init__(
             keys,
             output_dir=output_dir,
@@ -144,9 +146,15 @@ class SaveMaskd(SaveImaged):
         d = dict(data)
         for key in self.key_iterator(d):
             source = Path(d[key].meta["filename_or_obj"])
-            if not is_picture(source):
-                return super().__call__(d)
-            write_bytes(self.folder / f"{source.stem}_{self.postfix}.png", _png(d[key], source))
+            if is_picture(source):
+                name = d.get("case") or source.stem
+                write_bytes(self.folder / f"{name}_{self.postfix}.png", _png(d[key], source))
+                continue
+            mask = d[key]
+            if d.get("slice") is not None and d.get("case"):
+                mask = MetaTensor(mask.as_tensor()).copy_meta_from(mask)
+                mask.meta["filename_or_obj"] = str(source.with_name(f"{d['case']}.nii.gz"))
+            super().__call__({**d, key: mask})
         return d
 
 

@@ -73,6 +73,20 @@ def test_picture_comes_back_as_picture_of_its_size(files, tmp_path):
     assert np.array_equal(saved, np.asarray(Image.open(files / "head_truth.png")))
 
 
+def test_single_slices_are_saved_by_case(files, tmp_path):
+    pair = {"image": str(files / "head.nii.gz"), "label": str(files / "truth.nii.gz")}
+    there_and_back({**pair, "slice": 3, "case": "head_003"}, SlicePreprocessing((64, 64)), tmp_path)
+    truth = nib.load(files / "truth.nii.gz")
+    saved = nib.load(tmp_path / "head_003_seg.nii.gz")
+    # found at the same places of the scanner's coordinates
+    voxels = np.argwhere(saved.get_fdata())
+    places = nib.affines.apply_affine(np.linalg.inv(truth.affine) @ saved.affine, voxels).round().astype(int)
+    assert sorted(map(tuple, places)) == [tuple(p) for p in np.argwhere(truth.get_fdata()) if p[2] == 2]
+    picture = {"image": str(files / "head.png"), "label": str(files / "head_truth.png"), "border": 5}
+    there_and_back({**picture, "slice": 7, "case": "049_007"}, SlicePreprocessing((64, 64)), tmp_path)
+    assert (tmp_path / "049_007_seg.png").is_file()
+
+
 def test_slice_of_a_volume_is_the_same_slice_of_the_whole(files):
     item = {"image": str(files / "head.nii.gz"), "label": str(files / "truth.nii.gz")}
     load = LoadSlicesd(["image", "label"], ["label"])
