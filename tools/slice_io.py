@@ -17,7 +17,8 @@ from PIL import Image
 from tools.datalist import inference_cases
 from tools.datasets.slices import BRAIN_WINDOW, PICTURES, read_slice, read_slice_mask
 from tools.errors import InputError
-from tools.files import write_bytes
+from tools.files import nifti_bytes, write_bytes
+from tools.metrics.report import case_name
 from tools.volume_io import LoadVolumed
 
 __all__ = ["LoadSlicesd", "SaveMaskd", "is_picture", "slice_cases"]
@@ -117,44 +118,47 @@ class LoadSlicesd(MapTransform):
 
 
 class SaveMaskd(SaveImaged):
-    """MONAI's `SaveImaged` for label maps, which writes those of pictures as pictures.
+    """Write label maps in the geometry of their file: NIfTI, and of pictures pictures.
 
     The mask of a JPEG or PNG is a PNG of the same size, 255 on 0; a border that was cut off when the picture
     was read is put on again. Single slices are named by the entry `case`, if there is one, since their files
     often are called the same in the folder of every patient.
 
+    It takes the place of MONAI's `SaveImaged`, which drops the last axis, and with it the affine, of a volume
+    of one slice; and is one, so that MONAI Label removes it from the postprocessing.
+
     Args:
         keys: label maps (1, X, Y, Z) in the geometry of the file, after `Invertd`.
         output_dir, output_postfix: the file is `<output_dir>/<name>_<output_postfix>`, .png or .nii.gz.
+        output_dtype: of NIfTI files.
+        pictures: False writes NIfTI files for pictures too, as probabilities need.
     """
 
     def __init__(
-        self, keys: KeysCollection, output_dir: str | Path, output_postfix: str = "seg", **kwargs: Any
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        output_postfix: str = "seg",
+        output_dtype: torch.dtype = torch.uint8,
+        pictures: bool = True,
     ) -> None:
-        # with its last axis squeezed away, a volume of one slice loses its affine
-        fixed = {"separate_folder": False, "resample": False, "squeeze_end_dims": False, "print_log": False}
-        super().__init__(
-            keys,
-            output_dir=output_dir,
-            output_postfix=output_postfix,
-            output_dtype=torch.uint8,
-            **{**fixed, **kwargs},
-        )
+        super().__init__(keys, output_dir=output_dir, output_postfix=output_postfix)
         self.folder, self.postfix = Path(output_dir), output_postfix
+        self.dtype, self.pictures = output_dtype, pictures
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            source = Path(d[key].meta["filename_or_obj"])
-            if is_picture(source):
-                name = d.get("case") or source.stem
-                write_bytes(self.folder / f"{name}_{self.postfix}.png", _png(d[key], source))
-                continue
             mask = d[key]
-            if d.get("slice") is not None and d.get("case"):
-                mask = MetaTensor(mask.as_tensor()).copy_meta_from(mask)
-                mask.meta["filename_or_obj"] = str(source.with_name(f"{d['case']}.nii.gz"))
-            super().__call__({**d, key: mask})
+            source = Path(mask.meta["filename_or_obj"])
+            single = is_picture(source) or d.get("slice") is not None
+            name = (d.get("case") if single else None) or case_name(source)
+            if self.pictures and is_picture(source):
+                write_bytes(self.folder / f"{name}_{self.postfix}.png", _png(mask, source))
+            else:
+                array = mask.as_tensor()[0].to(self.dtype).cpu().numpy()
+                content = nifti_bytes(array, mask.affine.cpu().numpy())
+                write_bytes(self.folder / f"{name}_{self.postfix}.nii.gz", content)
         return d
 
 
