@@ -1,0 +1,1 @@
+"""What only this bundle needs: the networks and the adversarial training."""
