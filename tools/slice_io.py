@@ -15,10 +15,10 @@ from monai.transforms import MapTransform, SaveImaged
 from PIL import Image
 
 from tools.datalist import inference_cases
-from tools.datasets.slices import BRAIN_WINDOW, PICTURES, read_slice, read_slice_mask
 from tools.errors import InputError
 from tools.files import nifti_bytes, write_bytes
 from tools.metrics.report import case_name
+from tools.pictures import BRAIN_WINDOW, PICTURES, read_slice, read_slice_mask
 from tools.volume_io import LoadVolumed
 
 __all__ = ["LoadSlicesd", "SaveMaskd", "is_picture", "slice_cases"]

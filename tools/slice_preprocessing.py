@@ -12,8 +12,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform, Orientationd, Pad, Padd, Resized
 
-from tools.datasets.slices import BRAIN_WINDOW
 from tools.errors import InputError
+from tools.pictures import BRAIN_WINDOW
 from tools.slice_io import LoadSlicesd
 from tools.symmetry import SymmetryMapd
 from tools.symmetry.canonical import HEAD_HU

@@ -12,9 +12,9 @@ from monai.data import Dataset, MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, Invertd, Lambdad
 from PIL import Image
 
-from tools.datasets.slices import read_slice_mask
 from tools.errors import InputError
 from tools.metrics import SegmentationReport
+from tools.pictures import read_slice_mask
 from tools.sampling import RoiPatchSampler
 from tools.slice_augment import RandomAffine2d
 from tools.slice_inferer import SliceInferer

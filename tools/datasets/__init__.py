@@ -8,7 +8,7 @@ Nothing is downloaded: `python -m tools datasets` says where each set comes from
 | `catalogue` | what each set is, its licence, how to get it |
 | `prepare` | one set on disk -> a datalist with folds, and a report |
 | `ct_ich_v1`, `ct_ich_v131`, `instance2022`, `bhsd`, `folder`, `decathlon` | one layout each |
-| `volumes`, `slices` | what the layouts share: NIfTI pairs; 8-bit pictures and single slices |
+| `volumes` | what the layouts share: NIfTI pairs |
 | `tables` | the two tables of CT-ICH |
 | `folds` | splits by patient, or by slice |
 | `collection`, `report` | what an adapter found, and how that is printed |
@@ -18,6 +18,6 @@ Class values: 0 background, 1 EDH, 2 IPH, 3 IVH, 4 SAH, 5 SDH; 255 hemorrhage wh
 
 from tools.datasets.catalogue import CATALOGUE, datasets
 from tools.datasets.prepare import prepare
-from tools.datasets.slices import read_slice, read_slice_mask, window_to_hu
+from tools.pictures import read_slice, read_slice_mask, window_to_hu
 
 __all__ = ["CATALOGUE", "datasets", "prepare", "read_slice", "read_slice_mask", "window_to_hu"]

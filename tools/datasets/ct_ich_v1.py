@@ -18,7 +18,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from tools.datasets.collection import Collection, Options, Record, join_types, need_folder, ranges
-from tools.datasets.slices import (
+from tools.datasets.tables import SliceRow, read_patient_table, read_slice_table
+from tools.errors import InputError
+from tools.files import write_bytes
+from tools.pictures import (
     BRAIN_WINDOW,
     CT_ICH_BORDER,
     CT_ICH_PIXEL_MM,
@@ -27,9 +30,6 @@ from tools.datasets.slices import (
     MASK_THRESHOLD,
     read_grey,
 )
-from tools.datasets.tables import SliceRow, read_patient_table, read_slice_table
-from tools.errors import InputError
-from tools.files import write_bytes
 
 MASK_ENDING = "_HGE_Seg"
 PIXEL_ML = CT_ICH_PIXEL_MM**2 * CT_ICH_SLICE_MM / 1000

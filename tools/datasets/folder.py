@@ -13,9 +13,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tools.datasets.collection import Collection, Options, Record
-from tools.datasets.slices import MASK_THRESHOLD, PICTURES, read_grey
 from tools.datasets.volumes import BINARY, MULTI_CLASS, Pair, mask_values, pair_files, read_pairs
 from tools.errors import InputError
+from tools.pictures import MASK_THRESHOLD, PICTURES, read_grey
 from tools.volume_io import is_nifti
 
 FOLDERS = (
