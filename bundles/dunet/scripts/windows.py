@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["WindowedNetwork", "cut_windows", "merge_windows"]
+from tools.slice_inferer import SliceInferer
+
+__all__ = ["WindowInferer", "WindowedNetwork", "cut_windows", "merge_windows"]
 
 
 def cut_windows(image: torch.Tensor, size: int = 160, stride: int = 80) -> torch.Tensor:
@@ -65,7 +70,13 @@ class WindowedNetwork(nn.Module):
         batch_size: windows that the network gets at once.
     """
 
-    def __init__(self, network: nn.Module, size: int = 160, stride: int = 80, batch_size: int = 49) -> None:
+    def __init__(
+        self,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        size: int = 160,
+        stride: int = 80,
+        batch_size: int = 49,
+    ) -> None:
         super().__init__()
         self.network = network
         self.size, self.stride, self.batch_size = size, stride, batch_size
@@ -84,6 +95,29 @@ class WindowedNetwork(nn.Module):
         probability = torch.cat([torch.sigmoid(self.network(part).float()) for part in windows])
         merged = merge_windows(probability, (height + extra[0], width + extra[1]), self.stride)
         return torch.logit(merged[..., :height, :width], eps=1e-6)
+
+
+class WindowInferer(SliceInferer):
+    """`SliceInferer` whose network sees windows of the slices, see `WindowedNetwork`.
+
+    Args:
+        size, stride: of the windows, in pixels.
+        sw_batch_size: windows per call of the network.
+        progress: show a progress bar.
+    """
+
+    def __init__(
+        self, size: int = 160, stride: int = 80, sw_batch_size: int = 49, progress: bool = False
+    ) -> None:
+        super().__init__(1, progress)
+        self.window = {"size": size, "stride": stride, "batch_size": sw_batch_size}
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """See `SliceInferer`."""
+        windowed = WindowedNetwork(lambda x: network(x, *args, **kwargs), **self.window)
+        return super().__call__(inputs, windowed)
 
 
 def _check_grid(shape: tuple[int, ...], size: int, stride: int) -> int:

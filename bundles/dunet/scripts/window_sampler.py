@@ -1,0 +1,87 @@
+"""Training windows at the places where inference cuts them, those without hemorrhage undersampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from tools.errors import InputError
+from tools.mix import REGIONS
+from tools.patches import StoredVolume
+from tools.roi_case import RoiSettings
+from tools.sampling import RoiPatchSampler
+
+__all__ = ["WindowSampler", "window_masks"]
+
+
+def window_masks(masks: Sequence[torch.Tensor], size: int = 160, stride: int = 80) -> list[torch.Tensor]:
+    """Regions of pixels turned into regions of windows: one pixel, the centre, per window of a region.
+
+    A window that shows lesion belongs to the lesion alone. The grid is that of `WindowedNetwork`: where it
+    does not fit the slice, its last windows reach beyond the end.
+
+    Args:
+        masks: (X, Y, Z) bool in the order of `tools.mix.REGIONS`, X and Y at least `size`.
+        size, stride: of the windows, in pixels; the centre of an even size is the pixel after its middle.
+    """
+
+    def shown(mask: torch.Tensor) -> torch.Tensor:
+        """(rows, columns, Z): whether a window shows something of the mask."""
+        extra = [-(n - size) % stride for n in mask.shape[:2]]
+        slices = functional.pad(mask.movedim(-1, 0).float(), (0, extra[1], 0, extra[0]))
+        return functional.max_pool2d(slices[:, None], size, stride)[:, 0].movedim(0, -1) > 0
+
+    lesion = shown(masks[REGIONS.index("lesion")])
+    result = []
+    for name, mask in zip(REGIONS, masks, strict=True):
+        windows = lesion if name == "lesion" else shown(mask) & ~lesion
+        centres = torch.zeros_like(mask)
+        places = [size // 2 + stride * torch.arange(n, device=mask.device) for n in windows.shape[:2]]
+        centres[places[0][:, None], places[1]] = windows
+        result.append(centres)
+    return result
+
+
+class WindowSampler(RoiPatchSampler):
+    """`RoiPatchSampler` whose patches are the windows that slices are cut into (Hssayeni 2020).
+
+    Each epoch draws windows with hemorrhage and, as undersampling, no more without it than the mix says.
+
+    Args:
+        cohort: slices or volumes, at least one window large.
+        roi_size: size of the windows, square.
+        stride: pixels between windows.
+        mix: shares of windows: `lesion` those that show some, `image` any other, `brain` any other that shows
+            more than background.
+        kwargs: see `RoiPatchSampler`.
+
+    Raises:
+        InputError: windows that are not square, or larger than a slice.
+    """
+
+    def __init__(
+        self,
+        cohort: Sequence[Mapping[str, Any]],
+        roi_size: Sequence[int] = (160, 160),
+        stride: int = 80,
+        mix: Mapping[str, float] | str = "none",
+        **kwargs: Any,
+    ) -> None:
+        if roi_size[0] != roi_size[1]:
+            raise InputError(f"roi_size: expected square windows, found {list(roi_size)}")
+        self.stride = stride
+        super().__init__(cohort, roi_size, mix, spatial_dims=2, **kwargs)
+
+    def _read(
+        self, item: Mapping[str, Any], index: int, settings: RoiSettings, dtype: torch.dtype
+    ) -> tuple[StoredVolume, list[torch.Tensor]]:
+        volume, masks = super()._read(item, index, settings, dtype)
+        size = self.roi_size[0]
+        if min(masks[0].shape[:2]) < size:
+            raise InputError(
+                f"roi_size: expected slices of at least {size} x {size}, found {tuple(masks[0].shape[:2])}"
+            )
+        return volume, window_masks(masks, size, self.stride)

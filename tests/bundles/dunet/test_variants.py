@@ -1,0 +1,100 @@
+"""Every variant trains, evaluates and infers: in one process, on a tiny set that is prepared once."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from tools.phantom import write_phantoms
+from tools.report import read_scalars
+
+FEATURES = [4, 4, 8, 8, 8]
+NETWORK = {"network_def#features": FEATURES}
+WINDOWS = NETWORK | {"window_size": 32, "window_stride": 16}
+CROPS = NETWORK | {"slices#roi_size": [32, 32], "slices#patches_per_case": 4, "slices#batch_size": 4}
+VARIANTS = {
+    # overlay: overrides that make it tiny, tensors in the weights file, optimisation steps of an epoch
+    "default": (NETWORK, 9 * 14 + 4 * 2 + 2, 2),
+    "unet": (NETWORK, 9 * 4 + 4 * 2 + 2, 2),
+    "hssayeni_windows": (WINDOWS, 9 * 4 + 4 * 2 + 4, 2),
+    "hssayeni_slices": (NETWORK, 9 * 4 + 4 * 2 + 4, 2),
+    "threshold": ({}, 1, None),
+    "weights": (CROPS, 9 * 14 + 4 * 2 + 2, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, object]:
+    root = tmp_path_factory.mktemp("variants")
+    spacing, shape = (3.0, 3.0, 10.0), (64, 64, 12)
+    write_phantoms(root / "data", cases=3, seed=3, folds=3, kind="edh+iph", shape=shape, spacing=spacing)
+    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache"), "size": [64, 64]}
+
+
+def workflow(kind: str, *files: str, **overrides: object) -> ConfigWorkflow:
+    result = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **overrides)
+    result.initialize()
+    return result
+
+
+def overlay(name: str) -> list[str]:
+    return [] if name == "default" else [f"variants/{name}.yaml"]
+
+
+def test_every_overlay_is_tested(bundle):
+    files = {path.stem for path in (bundle / "configs" / "variants").glob("*.yaml")}
+    assert files | {"default"} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_trains_evaluates_and_infers(bundle, data, tmp_path, name):
+    small, tensors, steps = VARIANTS[name]
+    folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
+    epoch = {"slices_per_case": 4, "batch_size": 4, "max_epochs": 1, "val_interval": 1, "checkpoint_every": 1}
+    training = workflow("train", "train.yaml", *overlay(name), **data, **folders, **epoch, **small)
+    training.run()
+    weights = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert len(weights) == tensors
+    if steps:
+        assert training.parser.get_parsed_content("train#trainer").state.iteration == steps
+        assert (tmp_path / "model_epoch=1.pt").is_file()
+        curves = read_scalars(tmp_path)
+        for tag in ("train_mean_dice", "train_mean_iou", "val_mean_dice", "val_mean_iou"):
+            assert 0 <= curves[tag][1][0] <= 1
+    else:
+        assert 100 <= weights["thresholds"][0] <= 210 <= weights["thresholds"][1] <= 255
+
+    evaluation = workflow("infer", "train.yaml", "evaluate.yaml", *overlay(name), **data, **folders, **small)
+    evaluation.run()
+    cases = json.loads((Path(data["dataset_dir"]) / "dataset.json").read_text())["training"]
+    held_out = next(item for item in cases if item["fold"] == 0)
+    with (tmp_path / "slice_metrics" / "per_case.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    truth = nib.load(Path(data["dataset_dir"]) / held_out["label"]).get_fdata() > 0
+    found = nib.load(tmp_path / "predictions" / f"{held_out['case']}_seg.nii.gz").get_fdata() > 0
+    for k, row in enumerate(rows):
+        total = truth[..., k].sum() + found[..., k].sum()
+        dice = 2 * (truth[..., k] & found[..., k]).sum() / total if total else 1.0
+        assert float(row["dice"]) == pytest.approx(dice, abs=1e-6)
+    with (tmp_path / "slice_metrics" / "slice_detection.csv").open(newline="") as file:
+        assert [row["threshold"] for row in csv.DictReader(file)] == ["0.5", "0.6", "0.7", "0.8", "0.9"]
+
+    if name == "weights":
+        return  # an overlay of training and evaluation
+    image = Path(data["dataset_dir"]) / held_out["image"]
+    inference = workflow(
+        "infer", "inference.yaml", *overlay(name), output_dir=str(tmp_path / "out"), dataset_dir=str(image),
+        ckpt_path=str(tmp_path / "model.pt"), size=data["size"], **small,
+    )  # fmt: skip
+    inference.run()
+    again = nib.load(tmp_path / "out" / f"{held_out['case']}_seg.nii.gz")
+    assert np.array_equal(again.get_fdata() > 0, found)
+    assert np.allclose(again.affine, nib.load(image).affine, atol=1e-5)
