@@ -16,6 +16,7 @@ COMMANDS = {
     "phantom": ("tools.phantom:write_phantoms", "write a synthetic head CT data set"),
     "crossval": ("tools.crossval:crossval", "train and evaluate a bundle on every fold; compare variants"),
     "reproduce": ("tools.reproduce:reproduce", "a paper's tables on synthetic data, beside its own figures"),
+    "weights": ("tools.weights:weights", "fetch and verify the weights of a bundle (large_files.yml)"),
     "score": ("tools.score:score", "score a folder of label maps against the truth"),
 }
 

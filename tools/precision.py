@@ -34,8 +34,9 @@ def autocast_dtype(device: torch.device | str, amp: bool | str = "auto") -> torc
 def with_precision(network: nn.Module, device: torch.device | str, amp: bool | str = "auto") -> nn.Module:
     """Move a network to `device`, channels last, and let its forward pass run in reduced precision.
 
-    Weights stay float32 and outputs are returned as float32, so that losses, optimisers, checkpoints and
-    trainers need not know. bfloat16 has float32's range: no gradient scaler is needed.
+    Weights stay float32 and outputs, one tensor or a list of them (deep supervision), are returned as
+    float32, so that losses, optimisers, checkpoints and trainers need not know. bfloat16 has float32's
+    range: no gradient scaler is needed.
 
     Args:
         network: convolutional network for (B, C, H, W) or (B, C, H, W, D) input; changed in place.
@@ -76,6 +77,7 @@ def _wrapped(
         if dtype is None:
             return forward(x.float())
         with torch.autocast(device_type, dtype):
-            return forward(x).float()
+            output = forward(x)
+        return output.float() if isinstance(output, torch.Tensor) else [part.float() for part in output]
 
     return run

@@ -1,0 +1,1 @@
+"""What only this bundle needs: the network, and ImageNet weights for its encoder."""
