@@ -49,6 +49,8 @@ def from_smp(kind: type[nn.Module], encoder: str) -> Callable[..., nn.Module]:
     def make(in_channels: int, features: int, dropout: float, other: str | None) -> nn.Module:
         network = kind(other or encoder, encoder_weights=None, in_channels=in_channels, classes=1)
         network.stride = 32
+        if kind is smp.PSPNet:  # looks at the ResNet's first levels only, and keeps the others
+            network.encoder.layer3 = network.encoder.layer4 = nn.Identity()
         return network
 
     return make
