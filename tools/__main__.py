@@ -17,6 +17,10 @@ COMMANDS = {
     "crossval": ("tools.crossval:crossval", "train and evaluate a bundle on every fold; compare variants"),
     "reproduce": ("tools.reproduce:reproduce", "a paper's tables on synthetic data, beside its own figures"),
     "weights": ("tools.weights:weights", "fetch and verify the weights of a bundle (large_files.yml)"),
+    "export": ("tools.checkpoint:export_weights", "weights of a training as fp16 and a note, to be shipped"),
+    "epochs": ("tools.epoch_choice:epochs", "the best checkpoint over the folds of a cross-validation"),
+    "subgroups": ("tools.subgroups:subgroups", "scores by patient, hemorrhage type and age"),
+    "publish": ("tools.publish:publish", "a bundle as a zip that runs alone, for model zoos"),
     "score": ("tools.score:score", "score a folder of label maps against the truth"),
 }
 

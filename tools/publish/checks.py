@@ -1,0 +1,123 @@
+"""What a bundle must have before it is published."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.errors import InputError
+
+__all__ = ["bundle_version", "check_publishable", "tracked_files"]
+
+LARGEST_MB = 25  # of a file in the zoo; larger ones are named in large_files.yml
+PERSONAL = re.compile(r"(?<![\w.])(?:/home/|/root/|/Users/|/mnt/|/tmp/|/work/|[A-Z]:\\)[\w.]")
+TEXT = (".py", ".yaml", ".yml", ".json", ".md", ".txt", ".conf")
+
+
+def bundle_version(folder: Path, version: str | None = None) -> str:
+    """The version that the metadata state.
+
+    Raises:
+        InputError: no metadata, or `version` is another one.
+    """
+    path = folder / "configs" / "metadata.json"
+    if not path.is_file():
+        raise InputError(f"{path}: expected the metadata of a bundle, found no such file")
+    stated = str(json.loads(path.read_text()).get("version"))
+    if version is not None and str(version) != stated:
+        raise InputError(f"{path}: expected version {version}, found {stated}")
+    return stated
+
+
+def check_publishable(folder: Path, tools: Path, version: str) -> None:
+    """Check all at once.
+
+    Raises:
+        InputError: with one sentence for each thing that stands against publishing.
+    """
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    faults = [
+        *_changelog(metadata, version),
+        *_required_files(folder),
+        *_weights(folder),
+        *_figures(folder, metadata),
+        *_personal_paths(folder),
+        *_uncommitted(folder, tools),
+    ]
+    if faults:
+        raise InputError(f"{folder.name}: not published: " + "; ".join(faults))
+
+
+def tracked_files(folder: Path) -> list[Path]:
+    """Files of the folder that git knows, relative to it, and weights that it ignores."""
+    listed = _git(folder, "ls-files", "-z").split("\0")
+    files = {Path(name) for name in listed if name}
+    files |= {path.relative_to(folder) for path in (folder / "models").glob("model.*")}
+    return sorted(path for path in files if "__pycache__" not in path.parts)
+
+
+def _changelog(metadata: dict[str, Any], version: str) -> Iterator[str]:
+    if version not in metadata.get("changelog", {}):
+        yield f"expected version {version} in the changelog of metadata.json, found none"
+
+
+def _required_files(folder: Path) -> Iterator[str]:
+    for name in ("LICENSE", "configs/inference.yaml", "docs/README.md", "docs/data_license.txt"):
+        if not (folder / name).is_file():
+            yield f"expected the file {name}, found none"
+
+
+def _weights(folder: Path) -> Iterator[str]:
+    listed = _large_files(folder)
+    if not (folder / "models" / "model.pt").is_file() and "models/model.pt" not in listed:
+        yield "expected models/model.pt, or its entry in large_files.yml, found neither"
+    for path in tracked_files(folder):
+        megabytes = (folder / path).stat().st_size / 1e6 if (folder / path).is_file() else 0
+        if megabytes > LARGEST_MB and path.as_posix() not in listed:
+            yield f"expected {path} ({megabytes:.1f} MB > {LARGEST_MB} MB) in large_files.yml, found no entry"
+
+
+def _large_files(folder: Path) -> set[str]:
+    path = folder / "large_files.yml"
+    entries = yaml.safe_load(path.read_text())["large_files"] if path.is_file() else []
+    return {entry["path"] for entry in entries}
+
+
+def _figures(folder: Path, metadata: dict[str, Any]) -> Iterator[str]:
+    """Every figure of `eval_metrics` stands in the model card, as it is written in the metadata."""
+    card = folder / "docs" / "README.md"
+    text = card.read_text() if card.is_file() else ""
+    for name, value in metadata.get("eval_metrics", {}).items():
+        if isinstance(value, int | float) and not re.search(
+            rf"(?<![\d.]){re.escape(str(value))}(?!\d)", text
+        ):
+            yield f"expected {name} = {value} of metadata.json in docs/README.md, found no such figure"
+
+
+def _personal_paths(folder: Path) -> Iterator[str]:
+    for path in tracked_files(folder):
+        if path.suffix not in TEXT:
+            continue
+        found = PERSONAL.search((folder / path).read_text())
+        if found:
+            yield f"expected no path of one machine in {path}, found {found[0]}..."
+
+
+def _uncommitted(folder: Path, tools: Path) -> Iterator[str]:
+    changed = _git(folder, "status", "--porcelain", "--", str(folder), str(tools)).splitlines()
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        yield f"expected all changes to be committed, found {changed[0].strip()}{more}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+    if result.returncode:
+        raise InputError(f"{folder}: expected a folder in a git repository, found: {result.stderr.strip()}")
+    return result.stdout
