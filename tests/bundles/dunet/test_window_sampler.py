@@ -64,7 +64,7 @@ def test_windows_beyond_the_end_belong_to_the_grid(module):
 def test_half_of_the_windows_show_lesion_and_all_lie_on_the_grid(module):
     cases = cohort()
     sampler = module.WindowSampler(
-        cases, (SIZE, SIZE), STRIDE, {"lesion": 0.5, "image": 0.5}, 40, 8,
+        cases, (SIZE, SIZE), STRIDE, {"lesion": 0.5, "image": 0.5}, patches_per_case=40, batch_size=8,
         balance="cohort", storage_dtype="float32", progress=False,
     )  # fmt: skip
     known = {True: [], False: []}
