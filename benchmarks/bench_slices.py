@@ -32,6 +32,8 @@ COMPARATORS = ("unet", "deeplabv3plus", "fcn", "pspnet", "refinenet", "segnet")
 NETWORKS = {
     # name: bundle, module, function, arguments; one line for each network that takes slices
     **{name: ("gan_unet2d", "models", "make_network", {"name": name}) for name in GAN + COMPARATORS},
+    "unet6_incep": ("unetpp_pretrained", "network", "EncoderUNetPlusPlus", {"encoder": "inceptionv4"}),
+    "unet6_vgg": ("unetpp_pretrained", "network", "EncoderUNetPlusPlus", {"encoder": "vgg16"}),
 }
 
 

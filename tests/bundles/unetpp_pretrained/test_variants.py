@@ -1,0 +1,212 @@
+"""Every variant trains, evaluates and infers: in one process, on a tiny set that is prepared once."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from tools.errors import InputError
+from tools.phantom import write_phantoms
+
+SMALL = {"encoder_depth": 3, "decoder_channels": [16, 8, 8], "size": [64, 64]}
+TINY = {"slices_per_case": 4, "batch_size": 4, "max_epochs": 1}
+CHEAP = {"encoder": "vgg11_bn"}  # where the overlay says nothing about the encoder
+VARIANTS = {
+    # overlay: overrides, encoder that comes out, channels that it is shown, whether it has changed
+    "default": ({}, "inceptionv4", 1, False),
+    "inception": ({}, "inceptionv4", 1, False),
+    "vgg": ({}, "vgg16", 1, False),
+    "windows3": (CHEAP, "vgg11_bn", 3, False),
+    "symmetric": (CHEAP, "vgg11_bn", 2, False),
+    "unfrozen": ({**CHEAP, "freeze_epochs": 1, "max_epochs": 2}, "vgg11_bn", 1, True),
+    "from_scratch": (CHEAP, "vgg11_bn", 1, True),
+    "deep_supervision": (CHEAP, "vgg11_bn", 1, False),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, object]:
+    root = tmp_path_factory.mktemp("variants")
+    spacing, shape = (3.0, 3.0, 10.0), (64, 64, 12)
+    write_phantoms(root / "data", cases=3, seed=3, folds=3, kind="edh+iph", shape=shape, spacing=spacing)
+    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache")}
+
+
+@pytest.fixture(scope="module")
+def imagenet(bundle, tmp_path_factory) -> dict[str, Path]:
+    """Files as of ImageNet weights, of random numbers."""
+    from scripts.network import EncoderUNetPlusPlus
+
+    root = tmp_path_factory.mktemp("imagenet")
+    files = {}
+    for name in ("inceptionv4", "vgg16", "vgg11_bn"):
+        files[name] = root / f"{name}.pth"
+        network = EncoderUNetPlusPlus(name, encoder_depth=3, decoder_channels=(16, 8, 8))
+        torch.save(network.encoder.state_dict(), files[name])
+    return files
+
+
+def workflow(kind: str, *files: str, **overrides: object) -> ConfigWorkflow:
+    result = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **overrides)
+    result.initialize()
+    return result
+
+
+def overlay(name: str) -> list[str]:
+    return [] if name == "default" else [f"variants/{name}.yaml"]
+
+
+def test_every_overlay_is_tested(bundle):
+    files = {path.stem for path in (bundle / "configs" / "variants").glob("*.yaml")}
+    assert files | {"default"} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
+    overrides, encoder, channels, learned = VARIANTS[name]
+    small = {**SMALL, **{key: value for key, value in overrides.items() if key == "encoder"}}
+    folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
+    given = {} if name == "from_scratch" else {"encoder_weights_path": str(imagenet[encoder])}
+    training = workflow(
+        "train", "train.yaml", *overlay(name), **data, **folders, **given, **{**SMALL, **TINY, **overrides}
+    )
+    network = training.parser.get_parsed_content("network_def")
+    training.parser.get_parsed_content("initial_network")
+    start = {key: value.clone() for key, value in network.encoder.state_dict().items()}
+    if given:
+        file = torch.load(imagenet[encoder], weights_only=True)
+        assert all(torch.equal(value, file[key]) for key, value in start.items())
+    training.run()
+    trainer = training.parser.get_parsed_content("train#trainer")
+    assert trainer.state.output["image"].shape[1] == channels
+    assert isinstance(trainer.state.output["pred"], list) == (name == "deep_supervision")
+    assert network.encoder_name == encoder
+    now = network.encoder.state_dict()
+    changed = [key for key, value in start.items() if not torch.equal(value, now[key])]
+    if learned:
+        assert {"features.0.weight", "features.1.running_mean"} <= set(changed)
+        assert json.loads((tmp_path / "model.json").read_text())["encoder"] == encoder
+    else:
+        assert changed == []
+        saved = torch.load(tmp_path / "model.pt", weights_only=True)
+        assert all(torch.equal(value, saved[f"encoder.{key}"]) for key, value in start.items())
+        assert all(p.grad is None for p in network.encoder.parameters())
+
+    evaluation = workflow("infer", "train.yaml", "evaluate.yaml", *overlay(name), **data, **folders, **small)
+    evaluation.run()
+    cases = json.loads((Path(data["dataset_dir"]) / "dataset.json").read_text())["training"]
+    held_out = next(item for item in cases if item["fold"] == 0)
+    with (tmp_path / "slice_metrics" / "per_case.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    truth = nib.load(Path(data["dataset_dir"]) / held_out["label"]).get_fdata() > 0
+    found = nib.load(tmp_path / "predictions" / f"{held_out['case']}_seg.nii.gz").get_fdata() > 0
+    for k, row in enumerate(rows):
+        total = truth[..., k].sum() + found[..., k].sum()
+        dice = 2 * (truth[..., k] & found[..., k]).sum() / total if total else 1.0
+        assert float(row["dice"]) == pytest.approx(dice, abs=1e-6)
+    assert (tmp_path / "slice_metrics" / "precision_recall.png").is_file()
+
+    image = Path(data["dataset_dir"]) / held_out["image"]
+    inference = workflow(
+        "infer", "inference.yaml", *overlay(name), output_dir=str(tmp_path / "out"), dataset_dir=str(image),
+        ckpt_path=str(tmp_path / "model.pt"), **small,
+    )  # fmt: skip
+    inference.run()
+    again = nib.load(tmp_path / "out" / f"{held_out['case']}_seg.nii.gz")
+    assert np.array_equal(again.get_fdata() > 0, found)
+    assert np.allclose(again.affine, nib.load(image).affine, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def trained(bundle, data, tmp_path_factory) -> Path:
+    """Weights of a small VGG from scratch."""
+    folder = tmp_path_factory.mktemp("trained")
+    folders = {"ckpt_dir": str(folder), "output_dir": str(folder)}
+    workflow(
+        "train", "train.yaml", "variants/from_scratch.yaml", **data, **folders, **SMALL, **TINY, **CHEAP
+    ).run()
+    return folder / "model.pt"
+
+
+def test_pictures(bundle, trained, tmp_path):
+    """A single slice as JPEG becomes a mask as PNG of its size."""
+    Image.fromarray(np.full((80, 72), 90, np.uint8)).save(tmp_path / "slice.jpg")
+    run = workflow(
+        "infer", "inference.yaml", dataset_dir=str(tmp_path / "slice.jpg"), output_dir=str(tmp_path / "out"),
+        ckpt_path=str(trained), **SMALL, **CHEAP,
+    )  # fmt: skip
+    run.run()
+    (mask,) = (tmp_path / "out").glob("*.png")
+    assert Image.open(mask).size == (72, 80)
+
+
+def test_the_encoder_must_be_the_training_s(bundle, data, trained, tmp_path):
+    run = workflow(
+        "infer", "inference.yaml", dataset_dir=data["dataset_dir"] + "/images", output_dir=str(tmp_path),
+        ckpt_path=str(trained), **{**SMALL, "encoder": "vgg16"},
+    )  # fmt: skip
+    with pytest.raises(RuntimeError) as raised:
+        run.run()
+    assert isinstance(raised.value.__cause__, InputError)
+    assert "expected encoder vgg11_bn, with which these weights were trained, found vgg16" in str(
+        raised.value.__cause__
+    )
+
+
+def test_interrupted_while_frozen(bundle, data, imagenet, tmp_path):
+    """A training that ends after its first epoch and goes on has the weights of one that never ended."""
+    results = []
+    for name, stops in (("whole", (3,)), ("parts", (1, 3))):
+        folders = {"ckpt_dir": str(tmp_path / name), "output_dir": str(tmp_path / name)}
+        for epochs in stops:
+            run = workflow(
+                "train", "train.yaml", "variants/unfrozen.yaml", **data, **folders, **SMALL, **CHEAP,
+                encoder_weights_path=str(imagenet["vgg11_bn"]), freeze_epochs=1, amp=False,
+                slices_per_case=2, batch_size=4, max_epochs=3,
+            )  # fmt: skip
+            trainer = run.parser.get_parsed_content("train#trainer")
+            if epochs == 1:  # as when the machine stops in the second epoch
+
+                def stop(engine):
+                    raise KeyboardInterrupt
+
+                trainer.add_event_handler(Events.EPOCH_STARTED(once=2), stop)
+                with pytest.raises(KeyboardInterrupt):
+                    run.run()
+            else:
+                run.run()
+        results.append(run.parser.get_parsed_content("network_def").state_dict())
+    assert all(torch.equal(results[0][key], results[1][key]) for key in results[0])
+
+
+def test_without_weights(bundle, data, tmp_path):
+    """Inference never runs on random weights."""
+    run = workflow(
+        "infer", "inference.yaml", dataset_dir=data["dataset_dir"] + "/images", output_dir=str(tmp_path),
+        ckpt_path=str(tmp_path / "model.pt"), **SMALL,
+    )  # fmt: skip
+    with pytest.raises(RuntimeError) as raised:
+        run.run()
+    assert isinstance(raised.value.__cause__, InputError)
+    assert f"{tmp_path / 'model.pt'}: expected trained weights" in str(raised.value.__cause__)
+
+
+def test_without_a_network_as_a_user_sees_it(bundle_run, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    run = bundle_run("training", "train.yaml", **data, ckpt_dir=tmp_path, output_dir=tmp_path, size=[64, 64])
+    assert run.returncode != 0
+    line = run.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: use_imagenet_pretrain: expected ImageNet weights of inceptionv4")
+    assert "--encoder_weights_path models/inceptionv4-8e4777a0.pth" in line
+    assert not (tmp_path / "model.pt").exists()
