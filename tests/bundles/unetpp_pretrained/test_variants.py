@@ -139,11 +139,11 @@ def trained(bundle, data, tmp_path_factory) -> Path:
 
 
 def test_pictures(bundle, trained, tmp_path):
-    """A single slice as JPEG becomes a mask as PNG of its size."""
+    """A single slice as JPEG becomes a mask as PNG of its size, by the network that the weights are of."""
     Image.fromarray(np.full((80, 72), 90, np.uint8)).save(tmp_path / "slice.jpg")
     run = workflow(
         "infer", "inference.yaml", dataset_dir=str(tmp_path / "slice.jpg"), output_dir=str(tmp_path / "out"),
-        ckpt_path=str(trained), **SMALL, **CHEAP,
+        ckpt_path=str(trained),
     )  # fmt: skip
     run.run()
     (mask,) = (tmp_path / "out").glob("*.png")
