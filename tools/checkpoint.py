@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import io
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,99 @@ from ignite.handlers import Checkpoint, DiskSaver
 from torch import nn
 
 from tools.errors import InputError
+from tools.files import write_bytes
 
-__all__ = ["BestWeights", "TrainingState", "require_weights"]
+__all__ = [
+    "BestWeights",
+    "TrainingState",
+    "export_weights",
+    "require_weights",
+    "trained_with",
+    "weights_settings",
+]
 
 logger = logging.getLogger(__name__)
 
 
-def require_weights(path: str | Path) -> None:
-    """Check that a weights file exists before anything is loaded.
+def require_weights(path: str | Path, settings: Mapping[str, Any] | None = None) -> None:
+    """Check, before anything is loaded, that a weights file exists and suits what the network will be shown.
+
+    Args:
+        path: of the weights.
+        settings: values that must be the training's, where the file beside the weights says what those were.
 
     Raises:
-        InputError: there is no file at `path`.
+        InputError: there is no file at `path`, or it was trained with another value of a setting.
     """
     if not Path(path).is_file():
         raise InputError(
             f"{path}: expected trained weights, found no such file: run `training` of the bundle first"
         )
+    known, wanted = weights_settings(path), _as_json(settings)
+    for name in wanted:
+        if name in known and known[name] != wanted[name]:
+            raise InputError(
+                f"{path}: expected {name} {known[name]}, with which these weights were trained, found "
+                f"{wanted[name]}"
+            )
+
+
+def weights_settings(path: str | Path) -> dict[str, Any]:
+    """What weights were trained with: `model.json` beside `model.pt`; empty where there is no such file."""
+    beside = Path(path).with_suffix(".json")
+    return json.loads(beside.read_text()) if beside.is_file() else {}
+
+
+def trained_with(paths: str | Path | Sequence[str | Path], key: str, default: Any = None) -> Any:
+    """One setting that weights were trained with, so that inference need not be told.
+
+    Args:
+        paths: a weights file, a pattern, or a list of either; all members of an ensemble must agree.
+        key: name of the setting.
+        default: where no file beside the weights says it, or there are no weights.
+
+    Raises:
+        InputError: weights of which each was trained with another value.
+    """
+    entries = [paths] if isinstance(paths, str | Path) else list(paths)
+    files = [file for entry in entries for file in sorted(glob.glob(str(entry), recursive=True))]
+    values = {file: weights_settings(file).get(key, default) for file in files}
+    different = [file for file in files if values[file] != values[files[0]]]
+    if different:
+        raise InputError(
+            f"{different[0]}: expected {key} {values[files[0]]} as {files[0]}, found {values[different[0]]}"
+        )
+    return values[files[0]] if files else default
+
+
+def export_weights(source: str, out: str, **notes: Any) -> None:
+    """Write weights to be shipped: a plain state_dict in fp16, which loads into a float32 network.
+
+    Args:
+        source: `model.pt` of a training; what lies beside it in `model.json` is taken along.
+        out: file to write.
+        notes: further `--key value` for the file beside it, such as the data that was trained on.
+
+    Raises:
+        InputError: there are no weights, or a value is beyond fp16's range.
+    """
+    require_weights(source)
+    weights = torch.load(source, map_location="cpu", weights_only=True)
+    half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    for name, value in half.items():
+        if not value.isfinite().all():
+            raise InputError(f"{source}: expected values within fp16's range, found {name} beyond it")
+    stream = io.BytesIO()
+    torch.save(half, stream)
+    write_bytes(Path(out), stream.getvalue())
+    settings = {**weights_settings(source), "shipped": True, **notes}
+    write_bytes(Path(out).with_suffix(".json"), (json.dumps(settings, indent=2) + "\n").encode())
+    print(f"{out}: {len(stream.getvalue()) / 1e6:.1f} MB")
+
+
+def _as_json(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As JSON has them: what comes from a file must compare equal to what comes from a configuration."""
+    return json.loads(json.dumps(dict(settings or {}), default=str))
 
 
 class ReplacingSaver(DiskSaver):
@@ -51,20 +130,36 @@ class BestWeights(Checkpoint):
     """Keep the weights with the highest key metric of an evaluator, as a plain state_dict.
 
     MONAI's `CheckpointSaver` does the same, but not in one step: for a moment there are no weights on disk.
+    Weights that came with the bundle are not lost: they become `original.pt` when they would be replaced.
 
     Args:
         path: file of the weights.
         network: network, also one wrapped for several processes.
+        settings: what the network was shown, written beside the weights (`model.json`), so that inference
+            does the same.
     """
 
-    def __init__(self, path: str | Path, network: nn.Module) -> None:
-        path = Path(path)
+    def __init__(
+        self, path: str | Path, network: nn.Module, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.settings = _as_json(settings)
         super().__init__(
             {"model": network},
-            ReplacingSaver(path.parent),
+            ReplacingSaver(self.path.parent),
             score_function=lambda engine: engine.state.metrics[engine.state.key_metric_name],
-            filename_pattern=path.name,
+            filename_pattern=self.path.name,
         )
+
+    def __call__(self, engine: Engine) -> None:
+        """Save if this is the best so far."""
+        if idist.get_rank() == 0 and weights_settings(self.path).get("shipped"):
+            for file in (self.path, self.path.with_suffix(".json")):
+                file.replace(file.with_stem("original"))
+        super().__call__(engine)
+        if idist.get_rank() == 0 and self.settings and weights_settings(self.path) != self.settings:
+            text = json.dumps(self.settings, indent=2) + "\n"
+            write_bytes(self.path.with_suffix(".json"), text.encode())
 
     def attach(self, engine: Engine) -> None:
         """Compare after every run of the evaluator."""
@@ -100,8 +195,7 @@ class TrainingState:
     ) -> None:
         self.path = Path(path)
         self.objects = {name: part for name, part in objects.items() if hasattr(part, "state_dict")}
-        # as JSON has them: what comes from a file must compare equal to what comes from a configuration
-        self.settings = json.loads(json.dumps(dict(settings or {}), default=str))
+        self.settings = _as_json(settings)
         self.resume = resume
         self.seconds = 60 * minutes
         self.within_epochs = all(hasattr(part, "state_dict") for part in objects.values())

@@ -41,6 +41,10 @@ class BrainWindowInferer(SlidingWindowInferer):
         background: what the first channel holds outside the brain, and what an image smaller than the window
             is padded with; None if nothing marks the brain: without a mask every window is used.
         progress: show a progress bar.
+        refine: in bfloat16, decide close voxels in float32: where the two best classes are less than twice
+            this apart, all windows are computed once more by `network.in_float32`, see
+            `tools.precision.with_precision`. Where that is more than rounding costs, labels are float32's.
+            0, or a network that computes in float32 anyway, leaves it out.
 
     Raises:
         ValueError: for an overlap outside [0, 1) or a step below 1 or above the window size.
@@ -61,12 +65,14 @@ class BrainWindowInferer(SlidingWindowInferer):
         sigma_scale: Sequence[float] | float = 0.125,
         background: float | None = 0.0,
         progress: bool = False,
+        refine: float = 0.0,
     ) -> None:
         super().__init__(
             roi_size, sw_batch_size, overlap, mode, sigma_scale, cval=background or 0.0, progress=progress
         )
         self.step = step
         self.background = background
+        self.refine = refine
 
     @torch.no_grad()
     def __call__(
@@ -108,8 +114,16 @@ class BrainWindowInferer(SlidingWindowInferer):
         starts = window_starts(image.shape[2:], roi_size, self.overlap, self.step)
         windows = brain_windows(brain, starts, roi_size)
         weight = compute_importance_map(roi_size, self.mode, self.sigma_scale, image.device, torch.float32)
-        total = self._sum(image, windows, roi_size, weight, network, *args, **kwargs)
-        total /= self._sum_of_weights(brain.shape, windows, weight)
+        # A network's own autocast keeps the weights that it has cast while an outer context lasts.
+        with torch.autocast(image.device.type, enabled=False):
+            total = self._mean(image, windows, roi_size, weight, network, *args, **kwargs)
+        exact = getattr(network, "in_float32", None)
+        close = self._close(total) & brain if self.refine and exact is not None else None
+        if close is not None and close.any():
+            # all windows of a close voxel are among these, so its mean is complete
+            windows = brain_windows(close, starts, roi_size)
+            again = self._mean(image, windows, roi_size, weight, exact, *args, **kwargs)
+            total = torch.where(close[:, None], again, total)
         total[:, 1:].masked_fill_(~brain[:, None], 0.0)
         total[:, 0].masked_fill_(~brain, 1.0)
 
@@ -119,7 +133,13 @@ class BrainWindowInferer(SlidingWindowInferer):
             return MetaTensor(total).copy_meta_from(inputs, copy_attr=False)
         return total
 
-    def _sum(
+    def _close(self, probabilities: Tensor) -> Tensor:
+        """Where the two best classes lie close together, bool, (batch, ...)."""
+        best, index = probabilities.max(1, keepdim=True)
+        second = probabilities.scatter(1, index, -1.0).amax(1, keepdim=True)
+        return (best - second)[:, 0] < 2 * self.refine
+
+    def _mean(
         self,
         image: Tensor,
         windows: list[tuple[slice | int, ...]],
@@ -129,7 +149,7 @@ class BrainWindowInferer(SlidingWindowInferer):
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        """Sum of weighted probabilities over the windows, (batch, classes, ...)."""
+        """Weighted mean of the probabilities, (batch, classes, ...); 0 where no window was used."""
         total = None
         layout = torch.channels_last_3d if len(roi_size) == 3 else torch.channels_last
         count = min(self.sw_batch_size, len(windows))
@@ -145,7 +165,7 @@ class BrainWindowInferer(SlidingWindowInferer):
                 total = probabilities.new_zeros((len(image), probabilities.shape[1], *image.shape[2:]))
             for row, (item, *space) in enumerate(part):
                 total[(item, slice(None), *space)] += probabilities[row]
-        return total
+        return total / self._sum_of_weights((len(image), *image.shape[2:]), windows, weight).clamp(min=1e-9)
 
     def _sum_of_weights(
         self, shape: Sequence[int], windows: list[tuple[slice | int, ...]], weight: Tensor

@@ -55,6 +55,8 @@ def with_precision(network: nn.Module, device: torch.device | str, amp: bool | s
         for module in network.modules():
             if isinstance(module, nn.Conv3d) and any(module.padding):
                 module.register_forward_pre_hook(_refuse_wrong_gradients)
+    if dtype is not None:
+        network.in_float32 = _wrapped(network.forward, torch.device(device).type, None, layout)
     network.forward = _wrapped(network.forward, torch.device(device).type, dtype, layout)
     return network
 

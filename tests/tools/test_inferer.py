@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -11,6 +12,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from tools.inferer import BrainWindowInferer, brain_windows, prepare_with_brain, window_starts
+from tools.precision import with_precision
 
 
 def random_network(dims: int, channels: int = 2, classes: int = 3, seed: int = 0) -> nn.Module:
@@ -211,3 +213,52 @@ def test_batch_of_windows_makes_no_difference():
 def test_wrong_grids(options, message):
     with pytest.raises(ValueError, match=message):
         BrainWindowInferer((16, 16, 8), **options)(head((24, 24, 12)), random_network(3))
+
+
+def test_close_voxels_are_decided_in_float32():
+    """Wherever refining looked, the result is float32's; elsewhere it is bfloat16's; no label differs."""
+    image = head((40, 36, 20))
+    torch.manual_seed(5)
+    plain = nn.Sequential(nn.Conv3d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv3d(8, 2, 3, padding=1)).eval()
+    with torch.no_grad():
+        plain[2].weight *= 8
+    exact = BrainWindowInferer((16, 16, 8))(image, plain)
+    network = with_precision(copy.deepcopy(plain), "cpu", amp=True)
+    rough = BrainWindowInferer((16, 16, 8))(image, network)
+    refined = BrainWindowInferer((16, 16, 8), refine=0.05)(image, network)
+    brain = image[:, 0] != 0
+    close = ((rough[:, 0] - 0.5).abs() < 0.05) & brain
+    assert 0.01 < close.sum() / brain.sum() < 0.9
+    assert torch.allclose(refined[:, 1][close], exact[:, 1][close], atol=1e-6)
+    assert torch.equal(refined[:, 1][~close], rough[:, 1][~close])
+    assert not torch.equal(rough.argmax(1), exact.argmax(1))
+    assert (rough - exact).abs().max() < 0.05
+    assert torch.equal(refined.argmax(1), exact.argmax(1))
+
+
+def test_refining_asks_only_for_windows_of_close_voxels():
+    """A network that is sure everywhere but at one voxel: its windows alone are computed again."""
+    image = torch.zeros(1, 1, 40, 40, 20)
+    image[..., 2:38, 2:38, 2:18] = 1.0
+    image[0, 0, 17, 23, 9] = 0.5
+    again = []
+
+    class Sure(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([20 * (x - 0.5), 20 * (0.5 - x)], 1)
+
+        def in_float32(self, x: torch.Tensor) -> torch.Tensor:
+            again.append(len(x))
+            return self(x)
+
+    inferer = BrainWindowInferer((16, 16, 8), sw_batch_size=100, refine=0.02)
+    inferer(image, Sure())
+    starts = window_starts((40, 40, 20), (16, 16, 8), 0.5)
+    holding = [
+        sum(first <= at < first + size for first in firsts)
+        for firsts, size, at in zip(starts, (16, 16, 8), (17, 23, 9), strict=True)
+    ]
+    assert again == [holding[0] * holding[1] * holding[2]]
+    again.clear()
+    inferer(torch.ones(1, 1, 40, 40, 20), Sure())
+    assert again == []

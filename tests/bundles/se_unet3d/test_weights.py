@@ -1,0 +1,96 @@
+"""Weights that are shipped: half precision, what stands beside them, and that no training loses them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from tools.checkpoint import export_weights, require_weights, trained_with
+from tools.errors import InputError
+from tools.phantom import write_phantoms
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("weights")
+    write_phantoms(root / "data", cases=3, seed=3, folds=3, shape=(64, 64, 20), spacing=(3.0, 3.0, 8.0))
+    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache")}
+
+
+@pytest.fixture
+def weights(bundle, tmp_path) -> dict[str, torch.Tensor]:
+    """Weights as a training leaves them: `source/model.pt` with its settings."""
+    from scripts.network import SEUNet
+
+    torch.manual_seed(0)
+    state = SEUNet().state_dict()
+    (tmp_path / "source").mkdir()
+    torch.save(state, tmp_path / "source" / "model.pt")
+    (tmp_path / "source" / "model.json").write_text(json.dumps({"spacing": [0.9, 0.9, 5.0]}))
+    return state
+
+
+def test_half_precision_loads_into_a_float_network(weights, tmp_path):
+    from scripts.network import SEUNet
+
+    export_weights(str(tmp_path / "source" / "model.pt"), str(tmp_path / "model.pt"), data="synthetic")
+    assert (tmp_path / "model.pt").stat().st_size < 0.52 * (tmp_path / "source" / "model.pt").stat().st_size
+    network = SEUNet()
+    network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    for name, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.allclose(value, weights[name], rtol=2**-10, atol=2**-24)
+    beside = json.loads((tmp_path / "model.json").read_text())
+    assert beside == {"spacing": [0.9, 0.9, 5.0], "shipped": True, "data": "synthetic"}
+
+
+def test_values_beyond_half_precision_are_refused(tmp_path):
+    torch.save({"weight": torch.tensor([1e6])}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="within fp16's range, found weight beyond it"):
+        export_weights(str(tmp_path / "model.pt"), str(tmp_path / "out.pt"))
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_settings_of_the_training(weights, tmp_path):
+    path = tmp_path / "source" / "model.pt"
+    assert trained_with(path, "spacing") == [0.9, 0.9, 5.0]
+    assert trained_with(path, "window", "unknown") == "unknown"
+    assert trained_with(tmp_path / "none.pt", "spacing") is None
+    require_weights(path, {"spacing": (0.9, 0.9, 5.0), "symmetric": True})
+    with pytest.raises(InputError, match=r"model.pt: expected spacing \[0.9, 0.9, 5.0\].*, found None"):
+        require_weights(path, {"spacing": None})
+    (tmp_path / "other").mkdir()
+    torch.save(weights, tmp_path / "other" / "model.pt")
+    with pytest.raises(InputError, match=r"expected spacing None as .*, found"):
+        trained_with(str(tmp_path / "*" / "model.pt"), "spacing")
+
+
+def test_training_keeps_shipped_weights_and_inference_takes_the_new_settings(weights, data, tmp_path):
+    """One epoch of the overlay that made the weights, over a folder that holds shipped ones."""
+    export_weights(str(tmp_path / "source" / "model.pt"), str(tmp_path / "models" / "model.pt"))
+    shipped = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
+    folders = {"ckpt_dir": str(tmp_path / "models"), "output_dir": str(tmp_path)}
+    tiny = {"spacing": [3.0, 3.0, 8.0], "roi_size": [24, 24, 8], "patches_per_case": 8, "batch_size": 8}
+    training = ConfigWorkflow(
+        ["configs/train.yaml", "configs/variants/weights.yaml"],
+        workflow_type="train", **data, **folders, **tiny, max_epochs=2, val_interval=1,
+    )  # fmt: skip
+    training.initialize()
+    training.run()
+    assert training.parser.get_parsed_content("optimizer").param_groups[0]["lr"] == pytest.approx(0)
+    for name, content in shipped.items():
+        assert (tmp_path / "models" / name.replace("model", "original")).read_bytes() == content
+    new = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert any(not torch.equal(new[name], weights[name]) for name in new)
+    beside = json.loads((tmp_path / "models" / "model.json").read_text())
+    assert "shipped" not in beside
+
+    inference = ConfigWorkflow(
+        "configs/inference.yaml", workflow_type="infer", dataset_dir=data["dataset_dir"]
+    )
+    inference.parser.update({"ckpt_path": str(tmp_path / "models" / "model.pt")})
+    assert inference.parser.get_parsed_content("spacing") == [3.0, 3.0, 8.0]
+    assert inference.parser.get_parsed_content("shown") == beside
