@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from tools import reproduce as package
-from tools.bundle_run import config_files
+from tools.bundle_run import bundle_folder, config_files
 from tools.crossval import fold_runs
 from tools.errors import InputError
 from tools.metrics import read_csv
-from tools.reproduce import papers, reproduce
+from tools.reproduce import abramova2021, papers, reproduce
 from tools.reproduce.page import beside_table, figure, markdown, order_agreement, paired_table, provenance
 from tools.reproduce.runs import Configuration, run_configurations
 
@@ -172,3 +172,42 @@ def test_one_of_quick_and_full(tmp_path, monkeypatch):
 def test_only_papers_that_have_a_module_are_offered():
     folder = Path(package.__file__).parent
     assert papers() == [name for name in package.PAPERS if (folder / f"{name}.py").is_file()]
+
+
+def test_every_row_of_abramova2021_is_a_configuration_of_the_bundle():
+    folder = bundle_folder(abramova2021.BUNDLE)
+    for overlays in abramova2021.ROWS.values():
+        assert len(config_files(folder, overlays)) == len(overlays) + 1
+    for table in abramova2021.TABLES:
+        assert {*table.paper, *(name for pair in table.pairs for name in pair)} <= set(abramova2021.ROWS)
+    assert set(abramova2021.ROWS) == {name for table in abramova2021.TABLES for name in table.paper}
+    assert set(abramova2021.QUICK_ROWS) <= set(abramova2021.ROWS)
+    assert len(set(abramova2021.ROWS.values())) == len(abramova2021.ROWS)
+
+
+def test_abramova2021_in_small(tmp_path):
+    """One row, two folds, a patch or two: the command as a user runs it."""
+    phantom = {"cases": 2, "seed": 3, "kind": "iph_ivh", "shape": [64, 64, 20], "spacing": [3.0, 3.0, 8.0]}
+    small = {"patches_per_case": 2, "batch_size": 2, "max_epochs": 1, "val_interval": 1, "phantom": phantom}
+    reproduce(
+        "abramova2021", quick=True, out=str(tmp_path / "out"), work_dir=str(tmp_path), rows="brain", **small
+    )
+    page = (tmp_path / "out" / "abramova2021.md").read_text()
+    assert "| brain | 0.828 | 0." in page
+    assert "| unet3d | 0.765 | not run |" in page
+    assert "Not tested: it takes the rows `brain` and `final`." in page
+    assert "2, each scored once; 1 with IVH" in page
+    with pytest.raises(InputError, match=r"rows: expected among .*, found nothing"):
+        reproduce("abramova2021", quick=True, out=str(tmp_path), work_dir=str(tmp_path), rows="nothing")
+
+
+def test_the_claim_of_abramova2021():
+    """Row by row from known scores: better with IVH, whatever happens without."""
+    before = [{"case": f"c{n}", "ivh": n % 2 == 0, "dice": 0.5} for n in range(4)]
+    after = [{**row, "dice": 0.6 if row["ivh"] else 0.1} for row in before]
+    keys = {"phantom": {"seed": 1, "shape": [64, 64, 20], "spacing": [3.0, 3.0, 8.0]}}
+    page = abramova2021.make_page("run it", {"brain": before, "final": after}, keys, 2, True)
+    assert "Here: 0.500 to 0.600; in the mean of these cases it **holds**" in page
+    assert "| brain | final | no_ivh | 2 | -0.400 | 0 |" in page
+    page = abramova2021.make_page("run it", {"brain": after, "final": before}, keys, 2, True)
+    assert "**does not hold**" in page
