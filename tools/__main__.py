@@ -10,6 +10,7 @@ import fire
 from tools.errors import InputError
 
 COMMANDS = {
+    "predict": ("tools.predict:predict_command", "segment scans: masks, millilitres, pictures, a verdict"),
     "datasets": ("tools.datasets:datasets", "public data sets: what they are, licence, how to get them"),
     "prepare": ("tools.datasets:prepare", "check a data set, and write its datalist with folds"),
     "compare": ("tools.metrics.compare:compare_files", "paired tests between two runs (per_case.csv)"),
@@ -20,6 +21,7 @@ COMMANDS = {
     "export": ("tools.checkpoint:export_weights", "weights of a training as fp16 and a note, to be shipped"),
     "epochs": ("tools.epoch_choice:epochs", "the best checkpoint over the folds of a cross-validation"),
     "subgroups": ("tools.subgroups:subgroups", "scores by patient, hemorrhage type and age"),
+    "verify": ("tools.verify:verify", "what MONAI's model zoo checks, on a bundle or a published zip"),
     "publish": ("tools.publish:publish", "a bundle as a zip that runs alone, for model zoos"),
     "score": ("tools.score:score", "score a folder of label maps against the truth"),
 }

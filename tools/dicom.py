@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 
 from tools.errors import InputError
 
-__all__ = ["Series", "convert_series", "list_series", "select_series"]
+__all__ = ["Series", "convert_files", "convert_series", "list_series", "select_series"]
 
 # dcm2niix writes several volumes where it corrects something; the later the name, the more was corrected.
 CORRECTED_SUFFIXES = ("", "_Eq", "_Tilt", "_Tilt_Eq")
@@ -108,10 +108,22 @@ def convert_series(folder: str | Path, series: str | int | None = None) -> Itera
     Raises:
         InputError: see `select_series`; also for truncated files and series that dcm2niix cannot convert.
     """
-    chosen = select_series(folder, series)
+    with convert_files(select_series(folder, series), folder) as nifti:
+        yield nifti
+
+
+@contextmanager
+def convert_files(chosen: Series, name: str | Path, work_dir: str | Path | None = None) -> Iterator[Path]:
+    """`convert_series` of a series that has been chosen.
+
+    Args:
+        chosen: its `files` are converted.
+        name: of the series, for messages.
+        work_dir: existing folder to make the temporary one in; None takes the system's.
+    """
     for file in chosen.files:
         _check_pixels(file)
-    with tempfile.TemporaryDirectory(prefix="hemorrhage_ct_") as temporary:
+    with tempfile.TemporaryDirectory(prefix="hemorrhage_ct_", dir=work_dir) as temporary:
         source, target = Path(temporary, "dicom"), Path(temporary, "nifti")
         source.mkdir()
         target.mkdir()
@@ -123,11 +135,11 @@ def convert_series(folder: str | Path, series: str | int | None = None) -> Itera
         corrected = [file for file in volumes.values() if _correction(file) is not None]
         if not corrected:
             last = (run.stdout + run.stderr).strip().splitlines()[-1:] or ["no message"]
-            raise InputError(f"{folder}: expected a CT volume, but dcm2niix converted none: {last[0]}")
+            raise InputError(f"{name}: expected a CT volume, but dcm2niix converted none: {last[0]}")
         originals = [file for file in corrected if _correction(file) == 0]
         if len(originals) > 1:
             raise InputError(
-                f"{folder}: expected one volume in series {chosen.number}, found {len(originals)} "
+                f"{name}: expected one volume in series {chosen.number}, found {len(originals)} "
                 "(slices of different size, position or orientation)"
             )
         yield max(corrected, key=lambda file: _correction(file) or 0)

@@ -37,6 +37,7 @@ def read_volume(
     series: str | int | None = None,
     orientation: str | None = "RAS",
     converted_dir: str | Path | None = None,
+    name: str | Path | None = None,
 ) -> MetaTensor:
     """Read one CT volume.
 
@@ -47,6 +48,7 @@ def read_volume(
         orientation: axis codes to reorient the array to; None keeps the order of the file.
         converted_dir: folder to keep the converted NIfTI file of a DICOM series in, named `<folder>.nii.gz`,
             so that a viewer can show results over it.
+        name: what messages call a NIfTI file that stands for something else; None takes its path.
 
     Returns:
         MetaTensor (1, X, Y, Z), float32, HU, values below -1024 raised to -1024. Its affine maps voxels to
@@ -64,7 +66,7 @@ def read_volume(
             if converted_dir is not None:
                 _keep_gzipped(nifti, Path(converted_dir) / f"{path.resolve().name}.nii.gz")
     else:
-        volume = _checked_volume(path, name=path)
+        volume = _checked_volume(path, name=path if name is None else Path(name))
     return _oriented(volume, orientation)
 
 

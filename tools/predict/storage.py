@@ -1,0 +1,151 @@
+"""Results on disk: a case's folder appears when it is complete, temporary files go in any case."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.errors import InputError
+from tools.files import write_bytes
+from tools.predict.results import Case, Failure
+
+__all__ = ["done_case", "store_case", "work_folder", "write_summary"]
+
+PREFIX = ".predict-"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+COLUMNS = (
+    "case", "status", "verdict", "volume_ml", "abc_half_ml", "lesions", "largest_ml", "midline_shift_mm",
+    "midline_shift_side", "uncertainty", "models", "warnings", "error",
+)  # fmt: skip
+
+
+@contextmanager
+def work_folder(out: Path) -> Iterator[Path]:
+    """A hidden folder in `out` for conversions and half-written cases, removed at the end, also of an
+    interrupt.
+
+    One that a killed run has left behind is removed as well.
+
+    Raises:
+        InputError: `out` is no folder, cannot be written to, or its disk is full.
+    """
+    try:
+        created = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob(f"{PREFIX}*"):
+            pid = old.name.removeprefix(PREFIX).split("-")[0]
+            if pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(old, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=out))
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder to write to, found: {error.strerror}") from error
+    try:
+        yield work
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise InputError(f"{out}: expected room for the results, found the disk full") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if created and not any(out.iterdir()):
+            out.rmdir()
+
+
+def done_case(folder: Path, settings: Mapping[str, object], overwrite: bool) -> Case | None:
+    """The case that an earlier run has written to `folder`; None if there is none, or it is to be replaced.
+
+    Raises:
+        InputError: the folder holds something else, or results of another scan or other settings.
+    """
+    if overwrite or not folder.exists():
+        if folder.exists() and any(folder.iterdir()) and not (folder / "report.json").is_file():
+            raise InputError(
+                f"{folder}: expected results of an earlier run to overwrite, found another folder"
+            )
+        return None
+    try:
+        case = Case.read(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder}: expected results of an earlier run, found no report.json that can be read"
+        ) from error
+    changed = [key for key, value in settings.items() if case.settings.get(key) != value]
+    if changed:
+        raise InputError(
+            f"{folder}: expected results of this scan with these settings, found another "
+            f"{', '.join(changed)}: "
+            "give --overwrite or another --out"
+        )
+    return case
+
+
+def store_case(work: Path, out: Path, case: Case, contents: Mapping[str, bytes]) -> Path:
+    """Write all files of a case, then move its folder into place.
+
+    Args:
+        work: see `work_folder`; on the same disk as `out`.
+        out: where the folder goes, under the case's name; an older one is replaced.
+        contents: of every file by its name.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="case-", dir=work))
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    folder.chmod(0o755)
+    target = out / case.name
+    if target.exists():
+        target.rename(work / f"old-{folder.name}")
+    folder.rename(target)
+    return target
+
+
+def write_summary(out: Path, failures: Sequence[Failure]) -> None:
+    """`summary.csv`: a row for every case in `out`, and for those that failed in this run."""
+    rows = []
+    for report in sorted(out.glob("*/report.json")):
+        try:
+            rows.append(_row(Case.read(report.parent)))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a folder that is not ours
+    rows += [{"case": f.name, "status": "failed", "error": f.message} for f in failures]
+    if not rows:
+        return
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(out / "summary.csv", stream.getvalue().encode())
+
+
+def _row(case: Case) -> dict[str, object]:
+    doubts = [m.uncertainty.mean_deviation for m in case.models if m.uncertainty is not None]
+    return {
+        "case": case.name,
+        "status": "done",
+        "verdict": case.verdict,
+        "volume_ml": f"{case.volume_ml:.3f}",
+        "abc_half_ml": f"{case.abc_half_ml:.3f}",
+        "lesions": len(case.lesions),
+        "largest_ml": f"{case.lesions[0].volume_ml:.3f}" if case.lesions else "0",
+        "midline_shift_mm": "" if case.midline.shift_mm is None else f"{case.midline.shift_mm:.0f}",
+        "midline_shift_side": case.midline.side or "",
+        "uncertainty": f"{max(doubts):.4f}" if doubts else "",
+        "models": "; ".join(f"{model.bundle} {model.version}" for model in case.models),
+        "warnings": len(case.warnings),
+    }
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
