@@ -10,13 +10,14 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from tools.bundle_run import BundleRun, bundle_folder, config_files, run_all
+from tools.datasets.folds import LEAK_WARNING, SPLITS
 from tools.errors import InputError
 from tools.metrics import compare_runs, read_csv, summarize, summary_markdown
 from tools.metrics.page import records
 from tools.metrics.summary import GROUPS
 from tools.metrics.tables import Row, write_atomically, write_csv, write_json
 
-__all__ = ["assign_folds", "collect", "compare_variants", "crossval", "fold_runs"]
+__all__ = ["assign_folds", "collect", "compare_splits", "compare_variants", "crossval", "fold_runs"]
 
 DEFAULT = "default"
 
@@ -29,6 +30,7 @@ def crossval(
     out: str | None = None,
     processes: int = 1,
     seed: int = 0,
+    by: str | Sequence[str] = "patient",
     **overrides: Any,
 ) -> None:
     """Train and evaluate a bundle on every fold, in processes of their own; then one table of all cases.
@@ -44,7 +46,10 @@ def crossval(
         jobs: folds at a time; with several GPUs each gets its own.
         out: folder for weights, predictions and tables; default `runs/crossval` in the bundle.
         processes: of each training; more than one trains on as many GPUs (`multi_gpu_train.yaml`).
-        seed: of dealing out the patients.
+        seed: of dealing out the patients or slices.
+        by: "patient", all slices of a patient in one fold; "slice", single slices dealt out alike in their
+            types of hemorrhage, as the D-Unet paper does, so that patients leak and scores are optimistic;
+            or "patient,slice" for both, side by side. Results by slice go to folders `<variant>_by_slice`.
         overrides: every further `--key value` goes to the bundle's configuration.
 
     Raises:
@@ -53,30 +58,57 @@ def crossval(
     folder = bundle_folder(bundle)
     variants = [variant] if isinstance(variant, str) else [str(name) for name in variant]
     variants = [part for name in variants for part in name.split(",")]
+    splits = [part for split in ([by] if isinstance(by, str) else by) for part in str(split).split(",")]
+    if not splits or not set(splits) <= set(SPLITS):
+        raise InputError(f"by: expected one or both of {', '.join(SPLITS)}, found {by!r}")
     root = Path(out).resolve() if out else folder / "runs" / "crossval"
     runs = []
     for name in variants:
         files = config_files(folder, [] if name == DEFAULT else [name])
-        runs += fold_runs(folder, files, root / name, folds, seed, processes, overrides, name)
+        for split in splits:
+            place = root / split_name(name, split)
+            runs += fold_runs(folder, files, place, folds, seed, processes, overrides, name, split)
     run_all(runs, jobs)
-    tables = {name: collect(root / name, folds) for name in variants}
-    for name, rows in tables.items():
-        title = f"{folder.name}, {name}: {folds}-fold cross-validation"
-        print("\n" + _report(rows, root / name, title))
-    if len(tables) > 1:
-        print("\n" + compare_variants(tables, root))
+    tables = {
+        (name, split): collect(root / split_name(name, split), folds) for name in variants for split in splits
+    }
+    for (name, split), rows in tables.items():
+        title = f"{folder.name}, {name}: {folds}-fold cross-validation by {split}"
+        print(
+            "\n"
+            + _report(rows, root / split_name(name, split), title, LEAK_WARNING if split == "slice" else "")
+        )
+    for split in splits:
+        if len(variants) > 1:
+            pairs = {split_name(name, split): tables[name, split] for name in variants}
+            print("\n" + compare_variants(pairs, root, split_name("comparison", split)))
+    if "slice" in splits:
+        print("\n" + compare_splits(tables, root))
     print(f"tables: {root}")
 
 
-def assign_folds(items: Sequence[Mapping[str, Any]], folds: int, seed: int = 0) -> list[dict[str, Any]]:
-    """The cases, each with its `fold` from 0 to folds - 1; all cases of a patient are in the same.
+def split_name(variant: str, by: str) -> str:
+    """Folder of a variant's results; a split that leaks patients shows in the name."""
+    return variant if by == "patient" else f"{variant}_by_{by}"
+
+
+def assign_folds(
+    items: Sequence[Mapping[str, Any]], folds: int, seed: int = 0, by: str = "patient"
+) -> list[dict[str, Any]]:
+    """The cases, each with its `fold` from 0 to folds - 1.
 
     Args:
         items: entries of a datalist; `patient` (else `case`, else the file) tells whose they are.
+        folds: number of folds; those of the items are kept if there are as many and they split `by` that.
+        seed: of dealing out.
+        by: "patient", all cases of a patient are in the same fold; "slice", they need not be, and the cases
+            must be single slices.
 
     Raises:
-        InputError: fewer patients than folds, or fewer than two folds.
+        InputError: fewer patients (or slices) than folds, fewer than two folds, or volumes split by slice.
     """
+    if by == "slice":
+        return _assign_slices(items, folds, seed)
     patients: dict[str, list[Mapping[str, Any]]] = {}
     for item in items:
         patients.setdefault(str(item.get("patient") or item.get("case") or item["image"]), []).append(item)
@@ -101,6 +133,7 @@ def fold_runs(
     processes: int = 1,
     overrides: Mapping[str, Any] | None = None,
     name: str = DEFAULT,
+    by: str = "patient",
 ) -> list[BundleRun]:
     """The runs of a cross-validation: `run_all` runs them, `collect` reads what they leave.
 
@@ -113,15 +146,18 @@ def fold_runs(
         processes: of each training.
         overrides: keys of the configuration.
         name: what messages call the configuration.
+        by: see `crossval`.
     """
     overrides = overrides or {}
-    datalist = _write_datalist(folder, files, overrides, folds, seed, root / "data")
+    datalist = _write_datalist(folder, files, overrides, folds, seed, by, root / "data")
+    if "datalist_name" in overrides:  # the list with folds stands in for it
+        overrides = {**overrides, "datalist_name": datalist.name}
     return [
         BundleRun(
             folder,
             files,
             root / f"fold_{fold}",
-            f"{name}, fold {fold}",
+            f"{split_name(name, by)}, fold {fold}",
             {**overrides, "dataset_dir": datalist.parent, "fold": fold},
             (datalist,),
             processes,
@@ -139,7 +175,35 @@ def collect(root: Path, folds: int) -> list[Row]:
     return sorted(rows, key=lambda row: str(row["case"]))
 
 
-def compare_variants(tables: Mapping[str, Sequence[Row]], out: Path) -> str:
+def compare_splits(tables: Mapping[tuple[str, str], Sequence[Row]], out: Path) -> str:
+    """Every variant under every split in one table, and what the split does to the scores: splits.md.
+
+    Args:
+        tables: rows of cases by variant and split.
+        out: folder to write to.
+    """
+    lines = []
+    for (name, split), rows in tables.items():
+        summary = summarize([{k: v for k, v in row.items() if k != "fold"} for row in rows])["all"]
+        lines.append(
+            {
+                "variant": name,
+                "split by": split,
+                "cases": len(rows),
+                **{score: summary["columns"][score]["mean"] for score in ("dice", "iou")},
+                **{
+                    f"{score}, with hemorrhage": summary["with_lesion"].get(score, {}).get("mean")
+                    for score in ("dice", "iou")
+                },
+                "dice, pooled": summary["pooled"]["dice"],
+            }
+        )
+    page = "\n".join(["# Splits compared", "", *records(lines), "", LEAK_WARNING]) + "\n"
+    write_atomically(out / "splits.md", page)
+    return page
+
+
+def compare_variants(tables: Mapping[str, Sequence[Row]], out: Path, file_name: str = "comparison") -> str:
     """Paired tests of every variant against the first, all cases and split by IVH: comparison.csv and .md."""
     first, *others = tables
     rows = []
@@ -150,23 +214,51 @@ def compare_variants(tables: Mapping[str, Sequence[Row]], out: Path) -> str:
                 tests = compare_runs(*pair)
                 rows += [{"first": first, "second": other, "cases": group, **test} for test in tests]
     page = "\n".join(["# Variants compared, case by case", "", *records(rows)]) + "\n"
-    write_csv(out / "comparison.csv", rows)
-    write_atomically(out / "comparison.md", page)
+    write_csv(out / f"{file_name}.csv", rows)
+    write_atomically(out / f"{file_name}.md", page)
     return page
 
 
-def _report(rows: Sequence[Row], out: Path, title: str) -> str:
+def _assign_slices(items: Sequence[Mapping[str, Any]], folds: int, seed: int) -> list[dict[str, Any]]:
+    """Single slices dealt out to folds, stratified by the types on them."""
+    for item in items:
+        if "slice" not in item:
+            raise InputError(
+                f"{item.get('case', item['image'])}: expected single slices to split by slice, found a "
+                "volume; `python -m tools prepare ... --slices` makes a datalist of slices"
+            )
+    if not 2 <= folds <= len(items):
+        raise InputError(f"folds: expected 2 to {len(items)}, the number of slices, found {folds}")
+    given: dict[Any, set[Any]] = {}
+    for item in items:
+        given.setdefault(item.get("patient"), set()).add(item.get("fold"))
+    if set().union(*given.values()) == set(range(folds)) and any(len(own) > 1 for own in given.values()):
+        return [dict(item) for item in items]
+    order = list(range(len(items)))
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda k: str(items[k].get("types") or items[k].get("hemorrhage") or ""))
+    fold = {k: number % folds for number, k in enumerate(order)}
+    return [{**item, "fold": fold[k]} for k, item in enumerate(items)]
+
+
+def _report(rows: Sequence[Row], out: Path, title: str, remark: str = "") -> str:
     """Write per_case.csv, summary.json and summary.md; the page."""
     write_csv(out / "per_case.csv", rows)
     summary = summarize([{key: value for key, value in row.items() if key != "fold"} for row in rows])
     write_json(out / "summary.json", summary)
-    page = summary_markdown(summary, title)
+    page = summary_markdown(summary, title) + (f"\n{remark}\n" if remark else "")
     write_atomically(out / "summary.md", page)
     return page
 
 
 def _write_datalist(
-    folder: Path, files: Sequence[str], overrides: Mapping[str, Any], folds: int, seed: int, out: Path
+    folder: Path,
+    files: Sequence[str],
+    overrides: Mapping[str, Any],
+    folds: int,
+    seed: int,
+    by: str,
+    out: Path,
 ) -> Path:
     """The bundle's training cases with their folds; no test cases, so that folds are what is evaluated."""
     parser = ConfigParser()
@@ -177,5 +269,5 @@ def _write_datalist(
             **{key: str(v) if isinstance(v, Path) else v for key, v in overrides.items()},
         }
     )
-    cases = assign_folds(parser.get_parsed_content("datalist")["training"], folds, seed)
+    cases = assign_folds(parser.get_parsed_content("datalist")["training"], folds, seed, by)
     return write_json(out / "dataset.json", {"training": cases})

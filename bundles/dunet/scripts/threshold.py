@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from torch import nn
 from tqdm import tqdm
 
-from tools.checkpoint import ReplacingSaver
+from tools.checkpoint import ReplacingSaver, weights_settings
 from tools.errors import InputError
 from tools.threshold_baseline import best_thresholds, grey_histograms
 
@@ -70,6 +70,9 @@ def fit_thresholds(cases: Iterable[Mapping[str, Any]], path: str | Path) -> dict
     found = best_thresholds(torch.cat(histograms))
     network = ThresholdNetwork(found.lower, found.upper)
     path = Path(path)
+    if weights_settings(path).get("shipped"):  # weights that came with the bundle are not lost
+        for file in (path, path.with_suffix(".json")):
+            file.replace(file.with_stem("original"))
     ReplacingSaver(path.parent)(network.state_dict(), path.name)
     print(f"thresholds {found.lower} to {found.upper}, training Jaccard {found.jaccard:.3f}")
     return {"lower": found.lower, "upper": found.upper, "jaccard": found.jaccard}
