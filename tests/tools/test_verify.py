@@ -1,0 +1,227 @@
+"""A bundle without faults passes every check; each fault fails the check that is for it, and no other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from monai.networks.nets import UNet
+
+from tools.__main__ import main
+from tools.errors import InputError
+from tools.verify import check_bundle
+from tools.verify.files import file_checks, metadata_checks
+
+NETWORK = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [4, 8], "strides": [2]}
+INFERENCE = {
+    "bundle_root": ".",
+    "device": "$torch.device('cpu')",
+    "imports": ["$import torch"],
+    "dataset_dir": "$@bundle_root + '/data'",
+    "network_def": {"_target_": "UNet", **NETWORK},
+    "dataset": {"_target_": "Dataset", "data": ["a", "b"]},
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset"},
+    "inferer": {"_target_": "scripts.parts.make_inferer"},
+    "evaluator": {
+        "_target_": "SupervisedEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "network": "@network_def",
+        "inferer": "@inferer",
+    },
+    "run": ["$@evaluator.run()"],
+}
+IMAGE = {"type": "image", "format": "magnitude", "modality": "CT", "dtype": "float32", "value_range": [0, 1]}
+SHAPE = {"spatial_shape": ["4*n", "4*n"], "is_patch_data": False}
+METADATA = {
+    "schema": "https://example.org/schema.json",
+    "version": "0.2.0",
+    "changelog": {"0.2.0": "second", "0.1.0": "first"},
+    "monai_version": "1.6.1",
+    "pytorch_version": "2.14.1",
+    "numpy_version": "2.4.6",
+    "required_packages_version": {},
+    "network_data_format": {
+        "inputs": {"image": {**IMAGE, **SHAPE, "num_channels": 1, "channel_def": {"0": "image"}}},
+        "outputs": {"pred": {**IMAGE, **SHAPE, "num_channels": 2, "channel_def": {"0": "a", "1": "b"}}},
+    },
+}
+SCHEMA = {
+    "type": "object",
+    "required": ["version", "changelog"],
+    "properties": {"version": {"type": "string"}},
+}
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    """A small bundle of another project: JSON configuration, a function of its own, weights."""
+    root = tmp_path / "small_bundle"
+    for folder in ("configs", "docs", "models", "scripts"):
+        (root / folder).mkdir(parents=True)
+    (root / "LICENSE").write_text("Apache-2.0")
+    (root / "docs" / "README.md").write_text("# Small")
+    (root / "scripts" / "__init__.py").touch()
+    (root / "scripts" / "parts.py").write_text(
+        "from monai.inferers import SimpleInferer\n\n\ndef make_inferer():\n    return SimpleInferer()\n"
+    )
+    write(root / "configs" / "inference.json", INFERENCE)
+    write(root / "configs" / "metadata.json", METADATA)
+    write(tmp_path / "schema.json", SCHEMA)
+    torch.save(UNet(**NETWORK).state_dict(), root / "models" / "model.pt")
+    return root
+
+
+def write(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content))
+
+
+def faults(results) -> dict[str, str]:
+    return {result.name: result.reason for result in results if result.status == "FAIL"}
+
+
+def test_a_sound_bundle_passes(bundle, capsys):
+    """As a zip, on the command line."""
+    shutil.make_archive(str(bundle), "zip", bundle.parent, bundle.name)
+    assert main(["verify", f"{bundle}.zip", f"--schema={bundle.parent / 'schema.json'}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    state = {line[6:].split(":")[0]: line[:4] for line in lines}
+    assert {name for name, status in state.items() if status != "pass"} == {
+        "properties of training",
+        "properties of evaluation",
+    }  # it has no such configurations
+    assert set(state.values()) == {"pass", "skip"}
+    assert "pass  ckpt_export: scripted" in lines
+
+
+def test_faults_of_what_runs(bundle):
+    """All at once: a function that is gone, a key that is missing, a network that is another.
+
+    The folder stays as it is.
+    """
+    config = json.loads(json.dumps(INFERENCE))
+    config["inferer"]["_target_"] = "scripts.parts.gone"
+    config["network_def"]["out_channels"] = 3
+    del config["dataset_dir"]
+    write(bundle / "configs" / "inference.json", config)
+    before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}
+    found = faults(check_bundle(str(bundle), bundle.parent / "schema.json"))
+    assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")} == before
+    assert set(found) == {
+        "every _target_ exists",
+        "properties of inference",
+        "verify_net_in_out",
+        "weights load, nothing missing or left over",
+        "ckpt_export",
+    }
+    assert "scripts.parts.gone in configs/inference.json" in found["every _target_ exists"]
+    assert "expected dataset_dir in the configuration" in found["properties of inference"]
+    assert "output channel number `3` doesn't match: `2`" in found["verify_net_in_out"]
+    assert (
+        "size mismatch" in found["weights load, nothing missing or left over"]
+        or "state_dict" in found["weights load, nothing missing or left over"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "reason"),
+    [
+        (lambda root: (root / "LICENSE").unlink(), "LICENSE", "expected LICENSE, found none"),
+        (
+            lambda root: (root / "models" / "model.pt").unlink(),
+            "weights",
+            "expected models/model.pt, or its entry in large_files.yml, found neither",
+        ),
+        (
+            lambda root: (root / "models" / "extra.pt").write_bytes(bytes(26_000_000)),
+            "files up to 25 MB",
+            "expected models/extra.pt (26.0 MB) in large_files.yml",
+        ),
+        (
+            lambda root: (root / "scripts" / "parts.py").write_text("PATH = '/home/somebody/data'"),
+            "no paths of one machine",
+            "found /home/s... in scripts/parts.py",
+        ),
+        (
+            lambda root: (root / "large_files.yml").write_text("large_files: [{path: a.pt}]"),
+            "large_files.yml",
+            "expected path, url and hash_val, found no url",
+        ),
+    ],
+    ids=["license", "weights", "large", "personal", "large-files"],
+)
+def test_faults_of_files(bundle, damage, name, reason):
+    assert faults(file_checks(bundle)) == {}
+    damage(bundle)
+    found = faults(file_checks(bundle))
+    assert list(found) == [name]
+    assert reason in found[name]
+
+
+def test_large_files_are_verified(bundle):
+    """A listed file that is there must be the one that is listed; one that is not there need not."""
+    weights = bundle / "models" / "model.pt"
+    entry = {"path": "models/model.pt", "url": "https://example.org/model.pt", "hash_type": "sha256"}
+    for digest, expected in (
+        (hashlib.sha256(weights.read_bytes()).hexdigest(), set()),
+        ("0" * 64, {"weights"}),
+    ):
+        (bundle / "large_files.yml").write_text(
+            yaml.safe_dump({"large_files": [{**entry, "hash_val": digest}]})
+        )
+        assert set(faults(file_checks(bundle))) == expected
+    weights.unlink()
+    assert faults(file_checks(bundle)) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "reason"),
+    [
+        ({"version": "0.3.0"}, "version in changelog", "expected version 0.3.0 in the changelog"),
+        ({"version": 2, "changelog": {2: ""}}, "metadata schema", "version: 2 is not of type 'string'"),
+        ({"numpy_version": ">=2"}, "packages pinned", "expected versions, found numpy >=2"),
+        ({"required_packages_version": {"itk": "*"}}, "packages pinned", "expected versions, found itk *"),
+    ],
+)
+def test_faults_of_metadata(bundle, changes, name, reason):
+    schema = bundle.parent / "schema.json"
+    assert faults(metadata_checks(bundle, schema)) == {}
+    write(bundle / "configs" / "metadata.json", {**METADATA, **changes})
+    found = faults(metadata_checks(bundle, schema))
+    assert reason in found.pop(name)
+    assert set(found) <= {"version in changelog"}  # the schema's fault is the changelog's too
+
+
+def test_what_is_not_known_is_said(bundle, monkeypatch):
+    """No schema at hand, a package that is not installed: neither passed nor failed."""
+    monkeypatch.delenv("HEADCT_REAL_DATA", raising=False)
+    changed = {
+        **METADATA,
+        "required_packages_version": {"pytest": pytest.__version__, "surely-no-such": "1.0"},
+    }
+    write(bundle / "configs" / "metadata.json", changed)
+    skipped = {r.name: r.reason for r in metadata_checks(bundle) if r.status == "skip"}
+    assert set(skipped) == {"metadata schema", "packages exist"}
+    assert "surely-no-such==1.0" in skipped["packages exist"]
+    assert "pytest" not in skipped["packages exist"]
+
+
+def test_what_is_no_bundle(tmp_path):
+    (tmp_path / "text.zip").write_text("no zip")
+    with pytest.raises(InputError, match=r"text\.zip: expected a zip, found another file"):
+        list(check_bundle(str(tmp_path / "text.zip")))
+    with pytest.raises(InputError, match="nothing: expected a bundle"):
+        list(check_bundle("nothing"))
+
+
+def test_a_bundle_of_ours():
+    """All that runs does; weights and their figures are the business of each bundle's own tests."""
+    results = {result.name: result for result in check_bundle("dunet")}
+    running = [name for name in results if name.startswith(("every", "properties", "verify", "ckpt"))]
+    assert len(running) == 6
+    assert {name: results[name].reason for name in running if results[name].status != "pass"} == {}

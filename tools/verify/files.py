@@ -1,0 +1,183 @@
+"""What can be seen of a bundle without running anything."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from monai.apps.utils import download_url
+
+from tools.errors import InputError
+from tools.publish.checks import LARGEST_MB, PERSONAL, TEXT
+from tools.weights import file_hash, read_large_files
+
+__all__ = ["Result", "file_checks", "metadata_checks"]
+
+PINNED = re.compile(r"\d+(\.\w+)*([-+.]\w+)*")
+CONFIGS = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the report.
+
+    Args:
+        name: of the check.
+        status: "pass", "FAIL" or "skip".
+        reason: why, or what was found.
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+
+
+def file_checks(root: Path) -> Iterator[Result]:
+    """Files that must be there, their sizes, large files, paths of one machine.
+
+    Args:
+        root: folder of the bundle.
+    """
+    for name, choices in (
+        ("LICENSE", ["LICENSE"]),
+        ("metadata", ["configs/metadata.json"]),
+        ("inference configuration", [f"configs/inference{suffix}" for suffix in CONFIGS]),
+        ("model card", ["docs/README.md"]),
+    ):
+        found = [choice for choice in choices if (root / choice).is_file()]
+        yield _result(name, [] if found else [f"expected {' or '.join(choices)}, found none"])
+    try:
+        listed = {entry["path"]: entry for entry in read_large_files(root)}
+        yield _result("large_files.yml", [], f"{len(listed)} files" if listed else "none needed")
+    except InputError as error:
+        listed = {}
+        yield Result("large_files.yml", "FAIL", str(error))
+    models = ["models/model.pt", "models/model.ts"]
+    there = [name for name in models if (root / name).is_file()]
+    named = [name for name in models if name in listed]
+    wrong = (
+        [] if there or named else ["expected models/model.pt, or its entry in large_files.yml, found neither"]
+    )
+    for path, entry in listed.items():
+        if (root / path).is_file() and file_hash(root / path, entry["hash_type"]) != entry["hash_val"]:
+            wrong.append(f"expected {path} with the {entry['hash_type']} that is listed, found another")
+    yield _result("weights", wrong, there[0] if there else "in large_files.yml, not fetched")
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    sizes = {path.relative_to(root).as_posix(): path.stat().st_size / 1e6 for path in files}
+    large = [
+        f"{name} ({size:.1f} MB)" for name, size in sizes.items() if size > LARGEST_MB and name not in listed
+    ]
+    yield _result(
+        f"files up to {LARGEST_MB} MB", [f"expected {', '.join(large)} in large_files.yml"] if large else []
+    )
+    personal = {}
+    for path in files:
+        if path.suffix in TEXT:
+            hit = PERSONAL.search(path.read_text(errors="replace"))
+            if hit:
+                personal[path.relative_to(root).as_posix()] = hit[0]
+    yield _result("no paths of one machine", [f"found {hit}... in {name}" for name, hit in personal.items()])
+
+
+def metadata_checks(root: Path, schema: str | Path | None = None, online: bool = False) -> Iterator[Result]:
+    """Schema, version, pinned packages.
+
+    Args:
+        root: folder of the bundle.
+        schema: file of the JSON schema.
+        online: fetch the schema and ask pip for the packages.
+    """
+    path = root / "configs" / "metadata.json"
+    try:
+        metadata = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        yield Result("metadata are JSON", "FAIL", str(error))
+        return
+    yield _schema(metadata, schema, online)
+    version, changelog = metadata.get("version"), metadata.get("changelog", {})
+    wrong = (
+        []
+        if version in changelog
+        else [f"expected version {version} in the changelog, found {list(changelog)}"]
+    )
+    yield _result("version in changelog", wrong, str(version))
+    pins = dict(metadata.get("required_packages_version") or metadata.get("optional_packages_version") or {})
+    versions = {key: metadata.get(f"{key}_version") for key in ("monai", "pytorch", "numpy")}
+    loose = [f"{name} {pin}" for name, pin in (versions | pins).items() if not PINNED.fullmatch(str(pin))]
+    yield _result(
+        "packages pinned", [f"expected versions, found {', '.join(loose)}"] if loose else [], f"{len(pins)}"
+    )
+    yield _packages({name: str(pin) for name, pin in pins.items()}, online)
+
+
+def _result(name: str, faults: list[str], note: str = "") -> Result:
+    return Result(name, "FAIL", "; ".join(faults)) if faults else Result(name, "pass", note)
+
+
+def _schema(metadata: dict[str, Any], schema: str | Path | None, online: bool) -> Result:
+    name, url = "metadata schema", str(metadata.get("schema", ""))
+    if not url:
+        return Result(name, "FAIL", "expected the key schema, found none")
+    local = Path(os.environ.get("HEADCT_REAL_DATA", "")) / "schema" / url.rsplit("/", 1)[-1]
+    with tempfile.TemporaryDirectory() as temporary:
+        if online:
+            file = Path(temporary) / "schema.json"
+            try:
+                download_url(url, file, progress=False)
+            except (OSError, RuntimeError, ValueError) as error:
+                return Result(name, "FAIL", f"{url}: can't be fetched: {error}")
+        else:
+            file = Path(schema) if schema else local
+        if not file.is_file():
+            return Result(name, "skip", f"no copy of {url} at hand: --schema FILE or --online")
+        rules = json.loads(file.read_text())
+    errors = sorted(jsonschema.validators.validator_for(rules)(rules).iter_errors(metadata), key=str)
+    return _result(
+        name, [f"{'/'.join(map(str, e.absolute_path)) or 'metadata'}: {e.message[:200]}" for e in errors]
+    )
+
+
+def _packages(pins: dict[str, str], online: bool) -> Result:
+    """Offline, what is installed in the same version does exist; online pip is asked for the rest."""
+    name, unknown = "packages exist", []
+    for package, pin in pins.items():
+        try:
+            found = importlib.metadata.version(package).split("+")[0]  # of a build for one CUDA version
+        except importlib.metadata.PackageNotFoundError:
+            found = None
+        if found != pin:
+            unknown.append(f"{package}=={pin}")
+    if not unknown:
+        return Result(name, "pass", "all installed here")
+    if not online:
+        return Result(
+            name, "skip", f"not installed here, so not known: {', '.join(unknown)} (--online asks pip)"
+        )
+    missing = []
+    for requirement in unknown:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--dry-run",
+            "--no-deps",
+            "--ignore-installed",
+            "--quiet",
+        ]
+        run = subprocess.run([*command, requirement], capture_output=True, text=True)
+        if run.returncode:
+            missing.append(requirement)
+    return _result(
+        name, [f"pip can't find {', '.join(missing)}"] if missing else [], f"pip found {', '.join(unknown)}"
+    )
