@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import segmentation_models_pytorch as smp
@@ -16,6 +17,10 @@ from scripts.unet import DILATION_RATES, UNet
 from tools.errors import InputError
 
 __all__ = ["COMPARATORS", "FAMILY", "make_network"]
+
+FIRST_PROBABILITY = 0.02
+"""Of a lesion, before training. Lesions cover a percent of a slice: from one half everywhere the Dice loss,
+whose denominator is then all background, takes hundreds of steps to get anywhere."""
 
 
 class FCN(nn.Module):
@@ -85,7 +90,8 @@ def make_network(
 ) -> nn.Module:
     """A network for slices in shape (batch, in_channels, height, width) that gives one channel of logits.
 
-    Its attribute `stride` is the number that heights and widths must be multiples of.
+    Its attribute `stride` is the number that heights and widths must be multiples of. Untrained, it gives a
+    lesion's probability of about `FIRST_PROBABILITY` everywhere.
 
     Args:
         name: key of `FAMILY` or `COMPARATORS`.
@@ -101,4 +107,14 @@ def make_network(
     networks = {**FAMILY, **COMPARATORS}
     if name not in networks:
         raise InputError(f"model: expected one of {', '.join(networks)}, found {name!r}")
-    return networks[name](in_channels, features, dropout, encoder)
+    network = networks[name](in_channels, features, dropout, encoder)
+    _expect_little(network)
+    return network
+
+
+def _expect_little(network: nn.Module) -> None:
+    """Let the output begin at `FIRST_PROBABILITY`: the last layer that gives one channel gets that bias."""
+    heads = [
+        m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d) and m.out_channels == 1
+    ]
+    nn.init.constant_(heads[-1].bias, math.log(FIRST_PROBABILITY / (1 - FIRST_PROBABILITY)))

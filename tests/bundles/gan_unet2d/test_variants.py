@@ -74,6 +74,7 @@ def test_starts_and_trains(bundle, data, tmp_path, name):
     assert output["image"].shape == (2, channels, *overrides["size"])
     assert output["pred"].shape == (2, 1, *overrides["size"])
     assert ("discriminator_loss" in output) == adversarial
+    assert 0.001 < output["pred"].sigmoid().mean() < 0.1  # lesions are rare: it began with expecting little
     changed = [not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True)]
     assert sum(changed) > 0.9 * len(changed), "parameters that nothing is computed from"
     network.eval()
