@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dcm2niix
+import nibabel as nib
+import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
 from tools.errors import InputError
+from tools.straighten import is_straight, straighten
 
 __all__ = ["Series", "convert_files", "convert_series", "list_series", "select_series"]
 
-# dcm2niix writes several volumes where it corrects something; the later the name, the more was corrected.
+# dcm2niix writes several volumes where it corrects something; the later the name, the more was corrected. Its
+# corrections are used only where the files do not say where the slices lie, see tools.straighten.
 CORRECTED_SUFFIXES = ("", "_Eq", "_Tilt", "_Tilt_Eq")
 
 
@@ -82,25 +87,39 @@ def select_series(folder: str | Path, series: str | int | None = None) -> Series
     return chosen[0]
 
 
-def _check_pixels(file: Path) -> None:
-    """Raise InputError if an uncompressed DICOM file holds fewer pixels than its header promises."""
+def _checked_position(file: Path) -> np.ndarray | None:
+    """Where the first pixel of an image lies, RAS+ mm, or None where that is not stated.
+
+    Raises:
+        InputError: an uncompressed file holds fewer pixels than its header promises.
+    """
     try:
         image = pydicom.dcmread(file)
         stored = len(image.PixelData)
+        corner = _corner(image)
     except Exception as error:
         raise InputError(f"{file}: expected a complete DICOM image, found {error}") from error
-    if image.file_meta.TransferSyntaxUID.is_compressed:
-        return
-    expected = image.Rows * image.Columns * image.get("SamplesPerPixel", 1) * image.BitsAllocated // 8
-    if stored < expected:
-        raise InputError(
-            f"{file}: expected {expected} bytes of pixels, found {stored}: the file is truncated"
-        )
+    if not image.file_meta.TransferSyntaxUID.is_compressed:
+        expected = image.Rows * image.Columns * image.get("SamplesPerPixel", 1) * image.BitsAllocated // 8
+        if stored < expected:
+            raise InputError(
+                f"{file}: expected {expected} bytes of pixels, found {stored}: the file is truncated"
+            )
+    return corner
+
+
+def _corner(image: pydicom.Dataset) -> np.ndarray | None:
+    """The corner that dcm2niix makes the first voxel: that of the last row."""
+    keywords = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    if not all(image.get(keyword) for keyword in keywords):
+        return None
+    position, axes, spacing = (np.array(image.get(keyword), dtype=float) for keyword in keywords)
+    return (position + (int(image.Rows) - 1) * spacing[0] * axes[3:]) * (-1, -1, 1)
 
 
 @contextmanager
 def convert_series(folder: str | Path, series: str | int | None = None) -> Iterator[Path]:
-    """Convert one CT series with dcm2niix, with gantry tilt and uneven slice distances corrected.
+    """Convert one CT series with dcm2niix; gantry tilt and uneven slice distances are corrected.
 
     Yields:
         path of an uncompressed NIfTI file in a temporary folder, which is removed on leaving the context.
@@ -121,15 +140,28 @@ def convert_files(chosen: Series, name: str | Path, work_dir: str | Path | None 
         name: of the series, for messages.
         work_dir: existing folder to make the temporary one in; None takes the system's.
     """
-    for file in chosen.files:
-        _check_pixels(file)
+    corners = [_checked_position(file) for file in chosen.files]
     with tempfile.TemporaryDirectory(prefix="hemorrhage_ct_", dir=work_dir) as temporary:
         source, target = Path(temporary, "dicom"), Path(temporary, "nifti")
         source.mkdir()
         target.mkdir()
         for index, file in enumerate(chosen.files):
             (source / f"{index:05d}.dcm").symlink_to(file.resolve())
-        command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "volume", "-o", str(target), str(source)]
+        command = [
+            dcm2niix.bin,
+            "-l",
+            "n",
+            "-z",
+            "n",
+            "-b",
+            "n",
+            "-f",
+            "volume",
+            "-o",
+            str(target),
+            str(source),
+        ]
+        command.append(str(source))
         run = subprocess.run(command, capture_output=True, text=True)
         volumes = {file.stem: file for file in target.glob("*.nii")}
         corrected = [file for file in volumes.values() if _correction(file) is not None]
@@ -142,7 +174,44 @@ def convert_files(chosen: Series, name: str | Path, work_dir: str | Path | None 
                 f"{name}: expected one volume in series {chosen.number}, found {len(originals)} "
                 "(slices of different size, position or orientation)"
             )
-        yield max(corrected, key=lambda file: _correction(file) or 0)
+        if originals and all(corner is not None for corner in corners):
+            yield _straightened(originals[0], np.array(corners), name)
+        else:
+            yield max(corrected, key=lambda file: _correction(file) or 0)
+
+
+def _straightened(nifti: Path, corners: np.ndarray, name: str | Path) -> Path:
+    """The stack of slices that dcm2niix wrote, made straight and even by the slices' own positions.
+
+    Raises:
+        InputError: its slices are not those of the files.
+    """
+    image: Any = nib.load(nifti)
+    affine = np.asarray(image.affine, dtype=float)
+    along = corners @ np.cross(affine[:3, 0], affine[:3, 1])
+    order = np.argsort(along)
+    first = [np.linalg.norm(corners[i] - affine[:3, 3]) for i in (order[0], order[-1])]
+    if len(image.shape) != 3 or image.shape[2] != len(corners) or min(first) > 1:
+        if len(corners) == 1:
+            return nifti  # several slices in one file
+        raise InputError(
+            f"{name}: expected one volume of {len(corners)} slices, found shape {image.shape} that starts "
+            f"{min(first):.1f} mm from them"
+        )
+    positions = corners[order if first[0] <= first[1] else order[::-1]]
+    if is_straight(affine, positions):
+        return nifti
+    slices = np.asarray(image.dataobj)
+    if slices.dtype == np.float64:  # where the rescale slope is no whole number
+        slices = slices.astype(np.float32)
+    volume, straight = straighten(slices, affine, positions)
+    result = nib.Nifti1Image(volume, straight)
+    result.header.set_xyzt_units("mm")
+    result.set_sform(straight, code=1)
+    result.set_qform(straight, code=1)
+    path = nifti.with_name("straight.nii")
+    nib.save(result, path)
+    return path
 
 
 def _correction(file: Path) -> int | None:

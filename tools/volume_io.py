@@ -43,7 +43,7 @@ def read_volume(
 
     Args:
         path: a NIfTI file, or a folder with the DICOM files of one or more series. DICOM is converted by
-            dcm2niix, which undoes gantry tilt and evens out slice distances.
+            dcm2niix; gantry tilt is undone and slice distances are evened out.
         series: number or UID of the DICOM series, where the folder holds several.
         orientation: axis codes to reorient the array to; None keeps the order of the file.
         converted_dir: folder to keep the converted NIfTI file of a DICOM series in, named `<folder>.nii.gz`,

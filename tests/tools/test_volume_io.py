@@ -150,14 +150,14 @@ def series(real_data):
 
 def test_real_series(series, tmp_path):
     volume = read_volume(series, converted_dir=tmp_path)
-    assert volume.shape == (1, 512, 611, 56)  # tilt and distances corrected by resampling
+    assert volume.shape == (1, 512, 611, 37)  # tilt and distances corrected by resampling
     assert volume.min() == -1024
-    assert np.allclose(volume.pixdim, [0.488, 0.488, 2.62], atol=0.01)
+    assert np.allclose(volume.pixdim, [0.488, 0.488, 4.0], atol=0.01)
     axes = volume.affine[:3, :3] / volume.pixdim
     assert torch.allclose(axes.T @ axes, torch.eye(3, dtype=axes.dtype), atol=1e-3)  # no shear is left
     # the scanned length stays: first and last slice as the files give them, along the table
     positions = [pydicom.dcmread(f).ImagePositionPatient[2] for f in series.glob("*.dcm")]
-    span = float((volume.affine @ torch.tensor([0.0, 0, 55, 0], dtype=torch.float64))[:3].norm())
+    span = float((volume.affine @ torch.tensor([0.0, 0, 36, 0], dtype=torch.float64))[:3].norm())
     expected = (max(positions) - min(positions)) * np.cos(np.deg2rad(18.5))
     assert span == pytest.approx(expected, abs=float(volume.pixdim[2]))
     again = read_volume(tmp_path / "ge_head_ct_dicom.nii.gz")
@@ -187,7 +187,7 @@ def test_several_series_are_listed_and_can_be_chosen(series, tmp_path):
     _copy(series, both / "second", other)
     with pytest.raises(InputError, match=r"found 2: .*number 77 \(bone kernel, CT, 28 files"):
         read_volume(both)
-    assert read_volume(both, series=77).shape == (1, 512, 611, 56)
+    assert read_volume(both, series=77).shape == (1, 512, 611, 37)
     with pytest.raises(InputError, match="number or UID 5"):
         read_volume(both, series=5)
 

@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from scipy.ndimage import map_coordinates
 
 from tools.phantom import HeadPhantom
 
@@ -124,7 +128,8 @@ def head() -> Callable[..., MetaTensor]:
 @pytest.fixture(scope="session")
 def support() -> SimpleNamespace:
     """The functions of this file."""
-    return SimpleNamespace(ball=ball, save_nifti=save_nifti, make_bundle=make_bundle)
+    functions = (ball, make_bundle, save_nifti, threshold_weights, write_series)
+    return SimpleNamespace(**{function.__name__: function for function in functions})
 
 
 CENTRE = (30.0, 0.0, 20.0)  # of the bleed, mm: to the right, and up
@@ -149,6 +154,67 @@ def save_nifti(path: Path, image: MetaTensor) -> Path:
     data = image.as_tensor()[0].numpy().round().astype(np.int16)
     nib.save(nib.Nifti1Image(data, image.affine.numpy()), path)
     return path
+
+
+def write_series(
+    folder: Path,
+    image: MetaTensor,
+    heights: Sequence[float] = tuple(np.arange(-66.0, 78, 6)),
+    tilt: float = 0.0,
+    number: int = 2,
+    change: Callable[[int, Dataset], None] = lambda i, dataset: None,
+    **tags: Any,
+) -> Path:
+    """A CT series of 80 x 80 pixels, one file per height, cut from a volume and named in no order.
+
+    Args:
+        folder: where the files go.
+        image: HU.
+        heights: mm above the middle where the centres of the slices lie.
+        tilt: of the gantry, degrees: slices lean, the table still moves along z.
+        number: of the series.
+        change: is given every slice's number and data set before it is written.
+        tags: further or other attributes of all slices.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    size, mm, angle = 80, 2.6, np.deg2rad(tilt)
+    axes = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)]])
+    to_voxel = np.linalg.inv(image.affine.numpy()) @ np.diag([-1.0, -1, 1, 1])
+    steps = (np.arange(size) - (size - 1) / 2) * mm
+    names = np.random.default_rng(number).permutation(len(heights))
+    volume = image.as_tensor()[0].numpy()
+    for i, height in enumerate(heights):
+        points = steps[None, :, None] * axes[0] + steps[:, None, None] * axes[1] + [0, 0, height]
+        index = np.moveaxis(points @ to_voxel[:3, :3].T + to_voxel[:3, 3], -1, 0)
+        pixels = map_coordinates(volume, index, order=1, cval=-1000.0)
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        _set(dataset, SOPClassUID=CTImageStorage, SOPInstanceUID=f"1.2.826.0.1.{number}.{i + 1}")
+        _set(dataset, Modality="CT", ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], Manufacturer="Phantom")
+        _set(dataset, StudyInstanceUID="1.2.826.0.2", SeriesInstanceUID=f"1.2.826.0.3.{number}")
+        _set(dataset, FrameOfReferenceUID="1.2.826.0.4", PositionReferenceIndicator="", InstanceNumber=i + 1)
+        _set(dataset, PatientName="Doe^Jane", PatientID="PID4711", PatientBirthDate="19500203")
+        _set(dataset, PatientSex="F", AccessionNumber="ACC99", StudyID="1", StudyDate="20200101")
+        _set(dataset, StudyTime="120000", ReferringPhysicianName="", SeriesNumber=number)
+        _set(dataset, SliceThickness=5, KVP=120, PatientPosition="HFS", GantryDetectorTilt=tilt)
+        _set(dataset, Rows=size, Columns=size, PixelSpacing=[mm, mm], AcquisitionNumber=1)
+        corner = points[0, 0]
+        _set(dataset, ImagePositionPatient=[round(float(c), 5) for c in corner])
+        _set(dataset, ImageOrientationPatient=[round(float(c), 7) for c in axes.ravel()])
+        _set(dataset, SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", BitsAllocated=16)
+        _set(dataset, BitsStored=16, HighBit=15, PixelRepresentation=0)
+        _set(dataset, RescaleIntercept=-1024, RescaleSlope=1, RescaleType="HU")
+        dataset.PixelData = (pixels.round() + 1024).clip(0, 4095).astype("<u2").tobytes()
+        _set(dataset, **tags)
+        change(i, dataset)
+        dataset.save_as(folder / f"{names[i]:03d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def _set(dataset: Dataset, **values: Any) -> None:
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
 
 
 @pytest.fixture(scope="session")
