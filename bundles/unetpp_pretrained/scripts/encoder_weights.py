@@ -128,7 +128,7 @@ def _verify_hash(path: Path) -> None:
     if not found.startswith(stated[1]):
         raise InputError(
             f"{path}: expected a file whose SHA-256 begins with {stated[1]}, as its name says, found "
-            f"{found}: fetch it again"
+            f"{found}: fetch it again, or rename it if those digits are no hash"
         )
 
 

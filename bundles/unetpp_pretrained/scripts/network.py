@@ -134,7 +134,12 @@ class EncoderUNetPlusPlus(nn.Module):
         Returns:
             logits in shape (batch, out_channels, height, width). With deep supervision and in training mode
             a list: these, then those of the shallower U-Nets, the deepest of them first, at half the size.
+
+        Raises:
+            InputError: a size is no such multiple.
         """
+        if not torch.jit.is_scripting():
+            self._check_size(x.shape[2], x.shape[3])
         x = (x.index_select(1, self.order) - self.mean) / self.std
         levels = self.encoder(x)[1:]
         levels[-1] = self.bridge(levels[-1])
@@ -153,6 +158,10 @@ class EncoderUNetPlusPlus(nn.Module):
             shallower = [head(node) for head, node in zip(self.heads, finest[1:-1], strict=True)]
             return [logits, *reversed(shallower)]
         return logits
+
+    def _check_size(self, height: int, width: int) -> None:
+        if height % self.stride or width % self.stride:
+            raise InputError(f"size: expected multiples of {self.stride} pixels, found {height} x {width}")
 
 
 def _drop_unused_stages(encoder: nn.Module, depth: int) -> None:

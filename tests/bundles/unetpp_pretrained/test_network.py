@@ -207,6 +207,12 @@ def test_scripted(make):
             assert torch.equal(scripted(x), network(x))
 
 
+def test_sizes_that_do_not_fit(make):
+    network = make("vgg11", **SMALL).eval()
+    with pytest.raises(InputError, match="size: expected multiples of 8 pixels, found 64 x 60"):
+        network(torch.rand(1, 1, 64, 60))
+
+
 def test_inception_levels_fit(make):
     """The encoder's maps halve exactly, unlike those of the original without padding (125, 62, 29, 14, 6)."""
     encoder = get_encoder("inceptionv4", weights=None).eval()
