@@ -112,6 +112,13 @@ def test_no_layer_is_unused(make):
         assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_begins_with_few_lesions(make):
+    """All outputs begin at a small probability, which suits the Dice loss."""
+    network = make("vgg11_bn", deep_supervision=True, **SMALL)
+    for logits in network(torch.rand(2, 1, 64, 64)):
+        assert 0.005 < torch.sigmoid(logits.detach().median()) < 0.08
+
+
 def test_deep_supervision(make):
     """In training the logits of every nested U-Net; in evaluation what the whole network gives."""
     network = make("vgg11", encoder_depth=4, decoder_channels=(16, 8, 8, 8), deep_supervision=True)
