@@ -160,6 +160,8 @@ def _load(path: Path, name: Path) -> MetaTensor:
             raise InputError(
                 f"{name}: expected one value per voxel, found colours ({image.get_data_dtype()})"
             )
+        if image.get_data_dtype().kind == "c":
+            raise InputError(f"{name}: expected real values, found complex ones ({image.get_data_dtype()})")
         data = np.asarray(image.dataobj, dtype=np.float32)
     except InputError:
         raise

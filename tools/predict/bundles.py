@@ -18,7 +18,15 @@ from typing import Any
 
 from tools.errors import InputError
 
-__all__ = ["BundleModel", "Segmentation", "find_bundle", "find_weights", "own_scripts"]
+__all__ = [
+    "BundleModel",
+    "Segmentation",
+    "find_bundle",
+    "find_weights",
+    "input_error",
+    "one_line",
+    "own_scripts",
+]
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 NEEDED = ("network_def", "preprocessing", "inferer", "postprocessing")
@@ -161,7 +169,7 @@ class BundleModel:
             self.inferer = parser.get_parsed_content("inferer")
             self.postprocessing = _without_savers(parser.get_parsed_content("postprocessing"))
         except Exception as error:
-            cause = _input_error(error)
+            cause = input_error(error)
             raise cause or InputError(
                 f"{self.folder}/configs/inference.yaml: expected configs that load, found {one_line(error)}"
             ) from error
@@ -270,7 +278,7 @@ def _mismatch(error: BaseException) -> str:
     return first if len(lines) == 1 else f"{first} and {len(lines) - 1} more"
 
 
-def _input_error(error: BaseException | None) -> InputError | None:
+def input_error(error: BaseException | None) -> InputError | None:
     """The InputError that MONAI has wrapped into errors of its own, if there is one."""
     while error is not None:
         if isinstance(error, InputError):

@@ -191,9 +191,9 @@ class _Job:
                 raise
             if self.debug:
                 raise
-            from tools.predict.bundles import one_line
+            from tools.predict.bundles import input_error, one_line
 
-            message = str(error) if isinstance(error, InputError) else f"{name}: {one_line(error)}"
+            message = str(input_error(error) or f"{name}: {one_line(error)}")
             for path, public in shown.items():
                 message = message.replace(path, public)
             self.failures.append(Failure(name, " ".join(message.split())))

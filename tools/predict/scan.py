@@ -10,10 +10,13 @@ from typing import Any
 
 import pydicom
 
+from tools.errors import InputError
 from tools.predict.sources import Source
 
 __all__ = ["Scan", "neutral_name", "read_scan"]
 
+VOXEL_MM = (0.1, 20.0)
+SIZE_MM = (20.0, 1000.0)
 IDENTIFIERS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyDate")
 
 
@@ -68,6 +71,7 @@ def read_scan(source: Source, series: str | None, work: Path) -> Scan:
         if chosen.thickness:
             scan.facts["slice thickness"] = f"{chosen.thickness:g} mm"
         scan.identifiers = _identifiers(chosen.first)
+    _check_size(source.path, scan.volume)
     shape = "x".join(str(n) for n in scan.volume.shape[1:])
     spacing = " x ".join(f"{float(mm):.2f}" for mm in scan.volume.pixdim)
     scan.facts["voxels"] = f"{shape}, {spacing} mm"
@@ -87,6 +91,21 @@ def neutral_name(name: str, source: Source) -> str:
     if any(len(word) > 2 and any(word in part for part in parts) for word in words):
         return "case_" + hashlib.sha256(source.study.uid.encode()).hexdigest()[:8]
     return name
+
+
+def _check_size(path: Path, volume: Any) -> None:
+    """Refuse voxels and volumes of a size that no head CT has: their affine is wrong."""
+    spacing = [float(mm) for mm in volume.pixdim]
+    size = [mm * n for mm, n in zip(spacing, volume.shape[1:], strict=True)]
+    if not all(VOXEL_MM[0] <= mm <= VOXEL_MM[1] for mm in spacing) or not (
+        SIZE_MM[0] <= min(size) and max(size) <= SIZE_MM[1]
+    ):
+        raise InputError(
+            f"{path}: expected voxels of {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm and a scan of "
+            f"{SIZE_MM[0]:g} to "
+            f"{SIZE_MM[1]:g} mm, found voxels of {' x '.join(f'{mm:.3g}' for mm in spacing)} mm and a scan "
+            f"of {' x '.join(f'{mm:.4g}' for mm in size)} mm: the affine is wrong"
+        )
 
 
 def _identifiers(header: pydicom.Dataset) -> dict[str, str]:

