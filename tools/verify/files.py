@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import jsonschema
 from monai.apps.utils import download_url
@@ -135,7 +136,8 @@ def _schema(metadata: dict[str, Any], schema: str | Path | None, online: bool) -
             try:
                 download_url(url, file, progress=False)
             except (OSError, RuntimeError, ValueError) as error:
-                return Result(name, "FAIL", f"{url}: can't be fetched: {error}")
+                no_network = isinstance(error, URLError) and not isinstance(error, HTTPError)
+                return Result(name, "skip" if no_network else "FAIL", f"{url}: can't be fetched: {error}")
         else:
             file = Path(schema) if schema else local
         if not file.is_file():
