@@ -1,0 +1,164 @@
+"""The real MONAI Label server with our bundles, on loopback; `make test-label` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import monailabel
+import nibabel as nib
+import numpy as np
+import pytest
+import requests
+import torch
+
+from tools.phantom import write_phantoms
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bundles() -> list[str]:
+    """Those that can be served: MONAI Label leaves out a bundle without weights."""
+    folders = sorted((ROOT / "bundles").iterdir())
+    return [folder.name for folder in folders if (folder / "models" / "model.pt").is_file()]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory) -> Path:
+    """MONAI Label's sample app with copies of the bundles, and two phantoms to look at."""
+    root = tmp_path_factory.mktemp("label")
+    samples = Path(monailabel.__file__).parent / "sample-apps"
+    if not samples.is_dir():
+        samples = Path(sys.prefix) / "monailabel" / "sample-apps"
+    shutil.copytree(samples / "monaibundle", root / "monaibundle")
+    ignore = shutil.ignore_patterns("__pycache__", "data", "cache", "eval", "output", "runs")
+    for name in bundles():
+        shutil.copytree(ROOT / "bundles" / name, root / "monaibundle" / "model" / name, ignore=ignore)
+    write_phantoms(root / "set", 3, seed=5, shape=(96, 96, 20), spacing=(2.4, 2.4, 8), folds=2)
+    (root / "studies").mkdir()
+    for path in (root / "set" / "images").glob("*.nii.gz"):
+        shutil.copy(path, root / "studies")
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(app) -> Iterator[str]:
+    """Address of the running server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(app / "monaibundle")]
+    command += ["--studies", str(app / "studies"), "--host", "127.0.0.1", "--port", str(port)]
+    for key, value in {"models": ",".join(bundles()), "zoo_source": "ngc", "sam2": "false"}.items():
+        command += ["--conf", key, value]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (app / "server.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=app)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            requests.get(f"{address}/info/", timeout=30).raise_for_status()
+            break
+        except requests.RequestException:
+            assert process.poll() is None, (app / "server.log").read_text()[-3000:]
+            time.sleep(0.5)
+    yield address
+    process.terminate()
+    process.wait(30)
+
+
+def infer(server: str, model: str, image: str, folder: Path, **more: str) -> nib.Nifti1Image:
+    query = {"image": image, "output": "image", **more}
+    parameters = {"device": "cpu"}
+    answer = requests.post(
+        f"{server}/infer/{model}", params=query, data={"params": json.dumps(parameters)}, timeout=600
+    )
+    assert answer.status_code == 200, answer.text
+    path = folder / "answer.nii.gz"
+    path.write_bytes(answer.content)
+    return nib.load(path)
+
+
+def test_numpy_is_the_old_one():
+    """What MONAI Label forces on users; our configurations run under it here."""
+    assert int(np.__version__.split(".")[0]) == 1
+
+
+def test_every_model_is_listed_with_its_labels(server):
+    models = requests.get(f"{server}/info/", timeout=60).json()["models"]
+    assert set(models) >= set(bundles())
+    for name in bundles():
+        channels = json.loads((ROOT / "bundles" / name / "configs" / "metadata.json").read_text())
+        channels = channels["network_data_format"]["outputs"]["pred"]["channel_def"]
+        expected = {label.lower() for label in channels.values()} - {"background"}
+        assert set(models[name]["labels"]) == expected
+        assert models[name]["type"] == "segmentation"
+
+
+@pytest.mark.parametrize("name", bundles())
+def test_mask_is_that_of_the_bundle(server, app, name, tmp_path):
+    answer = infer(server, name, "case_000", tmp_path)
+    folder = app / "monaibundle" / "model" / name
+    command = [sys.executable, "-m", "monai.bundle", "run", "inferring"]
+    command += ["--config_file", "configs/inference.yaml", "--amp", "false"]
+    command += [
+        "--dataset_dir",
+        str(app / "studies" / "case_000.nii.gz"),
+        "--output_dir",
+        str(tmp_path / "own"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    own = nib.load(tmp_path / "own" / "case_000_seg.nii.gz")
+    assert np.allclose(answer.affine, own.affine, atol=1e-4)
+    assert answer.shape == own.shape
+    a, b = (np.asarray(image.dataobj) > 0 for image in (answer, own))
+    assert np.array_equal(a, b)  # Dice 1.0
+
+
+def test_uploaded_image_in_a_session(server, app, tmp_path):
+    name = bundles()[0]
+    with (app / "studies" / "case_001.nii.gz").open("rb") as stream:
+        files = {"files": ("scan.nii.gz", stream, "application/gzip")}
+        session = requests.put(f"{server}/session/", files=files, timeout=60).json()["session_id"]
+    answer = infer(server, name, "", tmp_path, session_id=session)
+    assert np.array_equal(
+        np.asarray(answer.dataobj), np.asarray(infer(server, name, "case_001", tmp_path).dataobj)
+    )
+
+
+def test_bad_image_is_an_error_and_the_server_lives(server, app):
+    (app / "studies" / "broken.nii.gz").write_bytes(b"no image")
+    query = {"image": "broken", "output": "image"}
+    answer = requests.post(f"{server}/infer/{bundles()[0]}", params=query, timeout=120)
+    assert answer.status_code >= 400
+    assert requests.get(f"{server}/info/", timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize("name", bundles())
+def test_training_changes_the_weights(server, app, name):
+    for case in ("case_000", "case_001", "case_002"):
+        with (app / "set" / "labels" / f"{case}.nii.gz").open("rb") as stream:
+            answer = requests.put(
+                f"{server}/datastore/label",
+                params={"image": case, "tag": "final"},
+                files={"label": (f"{case}.nii.gz", stream)},
+                timeout=60,
+            )
+            assert answer.status_code == 200, answer.text
+    weights = app / "monaibundle" / "model" / name / "models" / "model.pt"
+    before = torch.load(weights, weights_only=True)
+    request = {"max_epochs": 1, "val_split": 0.34, "device": "cpu", "multi_gpu": False, "name": "t"}
+    answer = requests.post(f"{server}/train/{name}", json=request, params={"run_sync": True}, timeout=1800)
+    assert answer.status_code == 200, answer.text
+    after = torch.load(weights, weights_only=True)
+    assert before.keys() == after.keys()
+    changed = [key for key in before if not torch.equal(before[key].float(), after[key].float())]
+    assert len(changed) > len(before) // 2, (app / "server.log").read_text()[-3000:]
