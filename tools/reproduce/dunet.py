@@ -39,9 +39,9 @@ PAPER_TEST = "IoU 0.86, Dice 0.89"
 
 FOLDS, TEST_SHARE = 10, 0.1
 QUICK_FOLDS, QUICK_ONLY = 3, (0, 1)
-#: `--quick`: half the resolution, an eighth of the channels, 30 epochs of a ten times higher learning rate.
+#: `--quick`: a third of the resolution, an eighth of the channels, 20 epochs of a higher learning rate.
 QUICK: dict[str, Any] = {
-    "size": [128, 128], "batch_size": 16, "max_epochs": 30, "checkpoint_every": 5, "val_interval": 5,
+    "size": [96, 96], "batch_size": 16, "max_epochs": 20, "checkpoint_every": 5, "val_interval": 5,
     "learning_rate": 1.0e-3,
 }  # fmt: skip
 QUICK_FEATURES = {"U-Net": [8, 16, 32, 64, 128], "D-Unet": [4, 8, 16, 32, 64]}
@@ -145,7 +145,7 @@ def make_page(
     more = {"settings": settings}
     if quick:
         more["left out"] = (
-            "slices of 128x128 instead of 256x256 pixels, an eighth of the channels, "
+            "slices of 96x96 instead of 256x256 pixels, an eighth of the channels, "
             f"{keys['max_epochs']} epochs at ten times the paper's learning rate instead of 1000, "
             f"{folds} folds"
         )

@@ -60,7 +60,7 @@ FOLDS = 5
 QUICK_FOLDS = (0,)
 #: `--quick`: a quarter of the resolution (49 windows of 40x40 pixels, 20 apart, in slices of 160x160),
 #: an eighth of its channels, a higher learning rate, one test fold of five.
-QUICK: dict[str, Any] = {"size": [160, 160], "batch_size": 16, "max_epochs": 12, "val_interval": 4}
+QUICK: dict[str, Any] = {"size": [160, 160], "batch_size": 16, "max_epochs": 30, "val_interval": 5}
 QUICK_NETWORK: dict[str, Any] = {"network_def#features": [8, 16, 32, 64, 128], "learning_rate": 1.0e-3}
 QUICK_WINDOWS: dict[str, Any] = {"window_size": 40, "window_stride": 20, "close_open": 3, "batch_size": 32}
 QUICK_PHANTOM: dict[str, Any] = {
