@@ -171,7 +171,7 @@ class HeadPhantom:
         """Draw everything random and calibrate the bleeds."""
         state = np.random.SeedSequence([self.seed, self.index])
         rng = np.random.default_rng(state)
-        generator = torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
+        generator = torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0]) >> 1)
         types = draw_types(self.kind, self.index, rng)
         person = draw_person(rng, self.asymmetry)
         pose = self.pose or self.draw_pose(rng)
