@@ -182,10 +182,12 @@ def make_page(
     shape, spacing = ("x".join(map(str, phantom[key])) for key in ("shape", "spacing"))
     patch = "x".join(map(str, keys.get("roi_size", (32, 32, 16))))
     epochs = keys.get("max_epochs", "at most 100, patience 15")
+    last = keys.get("val_interval", 1) == epochs  # then there is no other epoch to choose
+    chosen = "weights of the last epoch" if last else "weights of the epoch that was best on the scored fold"
     about = provenance(
         command,
         f"synthetic heads (`tools.phantom`, seed {phantom['seed']}, {shape} voxels of {spacing} mm)",
-        f"{folds}-fold cross-validation by patient; the best epoch is chosen on the fold that is scored",
+        f"{folds}-fold cross-validation by patient, {chosen}",
         f"{len(cases)}, each scored once; {sum(map(GROUPS['ivh'], cases))} with IVH",
         {
             "patches": f"{keys.get('patches_per_case', 3000)} of {patch} voxels per case and epoch",

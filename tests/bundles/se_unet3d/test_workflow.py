@@ -84,6 +84,21 @@ def test_inference_keeps_the_geometry_of_the_file(bundle_run, trained, tmp_path)
     assert np.array_equal(masks["ras"], masks["turned"])
 
 
+def test_inference_without_data_makes_two_heads(bundle_run, trained, tmp_path):
+    run = bundle_run(
+        "inferring",
+        "inference.yaml",
+        output_dir=tmp_path / "out",
+        ckpt_path=trained["ckpt_dir"] / "model.pt",
+        example_dir=tmp_path / "example" / "images",
+        roi_size=[16, 16, 8],
+        **{"initialize#1#shape": [64, 64, 20], "initialize#1#spacing": [3.0, 3.0, 8.0]},
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
+    assert found == ["case_000_seg.nii.gz", "case_001_seg.nii.gz"]
+
+
 def test_real_dicom_series(bundle_run, trained, real_data, tmp_path):
     """The real scan ends as a mask over the converted volume."""
     run = bundle_run(
@@ -96,7 +111,7 @@ def test_real_dicom_series(bundle_run, trained, real_data, tmp_path):
     )
     assert run.returncode == 0, run.stderr[-3000:]
     mask, volume = (nib.load(tmp_path / f"ge_head_ct_dicom{end}.nii.gz") for end in ("_seg", ""))
-    assert mask.shape == volume.shape == (512, 611, 56)
+    assert mask.shape == volume.shape == (512, 611, 37)
     assert np.allclose(mask.affine, volume.affine, atol=1e-4)
 
 

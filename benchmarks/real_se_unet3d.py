@@ -1,0 +1,148 @@
+"""What the weights of se_unet3d, trained on synthetic heads alone, do on real scans: no performance, a look.
+
+    python benchmarks/real_se_unet3d.py --dicom FOLDER --slices FOLDER [--weights model.pt]
+
+`--dicom` is a head CT without blood: every millilitre called hemorrhage is wrong. `--slices` is a tree of
+CT-ICH 1.0.0 (JPEG slices in the brain window, -20 to 100 HU, radiologists' masks of any hemorrhage). The
+network takes volumes; so neighbouring slices of a patient are stacked, 5 mm apart, to a slab with nothing
+above and below it, and the brain is what is neither bone nor air in the picture. That is not what the network
+was trained on, and a single slice is hardly a volume at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import table
+from scipy import ndimage
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "se_unet3d"
+sys.path.insert(0, str(BUNDLE))
+
+from scripts.network import SEUNet  # noqa: E402
+from scripts.preprocessing import Preprocessing  # noqa: E402
+
+from tools.checkpoint import require_weights, weights_settings  # noqa: E402
+from tools.datasets import prepare  # noqa: E402
+from tools.inferer import BrainWindowInferer  # noqa: E402
+from tools.pictures import CT_ICH_PIXEL_MM  # noqa: E402
+from tools.slice_preprocessing import SlicePreprocessing  # noqa: E402
+
+FIELD_MM = 640 * CT_ICH_PIXEL_MM  # of the pictures without their border
+
+
+def brain_of_picture(image: torch.Tensor, pixel_mm: float) -> torch.Tensor:
+    """What is neither bone nor air in a slice of the window 0 to 100 HU, (1, X, Y, 1) in [0, 1]: bool."""
+    tissue = (image[0, :, :, 0].numpy() > 0.02) & (image[0, :, :, 0].numpy() < 0.98)
+    disk = np.hypot(*np.ogrid[-4:5, -4:5]) * pixel_mm <= 3  # cuts the scalp off
+    opened = ndimage.binary_opening(tissue, disk)
+    components, count = ndimage.label(opened)
+    if not count:
+        return torch.zeros(image.shape[1:], dtype=torch.bool)[None]
+    largest = components == 1 + np.argmax(np.bincount(components.ravel())[1:])
+    filled = ndimage.binary_fill_holes(ndimage.binary_closing(largest, disk))
+    return torch.from_numpy(filled)[None, :, :, None]
+
+
+def slabs(items: list[dict]) -> Iterator[list[dict]]:
+    """Runs of neighbouring slices of one patient."""
+    number = {item["case"]: int(Path(item["image"]).stem) for item in items}
+    run: list[dict] = []
+    for item in sorted(items, key=lambda item: (item["patient"], number[item["case"]])):
+        if run and (run[-1]["patient"], number[run[-1]["case"]] + 1) != (
+            item["patient"],
+            number[item["case"]],
+        ):
+            yield run
+            run = []
+        run.append(item)
+    yield run
+
+
+def look_at_slices(root: str, network: torch.nn.Module, pixel_mm: float) -> None:
+    """Print what is found in every slice."""
+    rows = []
+    load = SlicePreprocessing(size=[round(FIELD_MM / pixel_mm)] * 2, window=(0, 100), symmetric=True)
+    with tempfile.TemporaryDirectory() as folder:
+        prepare("ct_ich_v1", root, Path(folder) / "dataset.json", folds=0, slices=True, progress=False)
+        content = json.loads((Path(folder) / "dataset.json").read_text())
+        items = [
+            {**item, **{key: str((Path(folder) / item[key]).resolve()) for key in ("image", "label")}}
+            for items in content.values()
+            if isinstance(items, list)
+            for item in items
+        ]
+        for run in slabs(items):
+            loaded = [load(item) for item in run]
+            brain = torch.cat([brain_of_picture(one["image"].as_tensor(), pixel_mm) for one in loaded], -1)
+            image = torch.cat([one["image"].as_tensor() for one in loaded], -1) * brain
+            mean = BrainWindowInferer((32, 32, 16))(image[None], network, brain=brain[None])
+            found = mean.argmax(1)[0].bool()
+            for z, (item, one) in enumerate(zip(run, loaded, strict=True)):
+                truth, pred = one["label"].as_tensor()[0, :, :, 0] > 0, found[:, :, z]
+                ml = pixel_mm**2 * 5 / 1000
+                both = float((truth & pred).sum())
+                rows.append(
+                    {
+                        "slice": item["case"],
+                        "types": item.get("types", ""),
+                        "slices in slab": len(run),
+                        "brain cm2": float(brain[..., z].sum()) * pixel_mm**2 / 100,
+                        "truth mL": float(truth.sum()) * ml,
+                        "found mL": float(pred.sum()) * ml,
+                        "Dice": 2 * both / max(float(truth.sum() + pred.sum()), 1.0),
+                        "hit": bool(both),
+                    }
+                )
+    print(f"\n{len(rows)} real slices\n\n{table(rows)}\n")
+    iph = [row for row in rows if "iph" in str(row["types"])]
+    for name, own in (("all", rows), ("with IPH", iph), ("without IPH", [r for r in rows if r not in iph])):
+        if own:
+            mean = sum(row["Dice"] for row in own) / len(own)
+            print(f"{name}: {len(own)} slices, mean Dice {mean:.3f}, {sum(r['hit'] for r in own)} hit")
+
+
+def look_at_scan(folder: str, network: torch.nn.Module, spacing: list[float]) -> None:
+    """Print the volume called hemorrhage in a scan that has none."""
+    with tempfile.TemporaryDirectory() as converted:
+        item = Preprocessing(spacing=spacing, regions=False, converted_dir=converted)({"image": folder})
+    image, brain = (item[key].as_tensor()[None] for key in ("image", "brain"))
+    mean = BrainWindowInferer((32, 32, 16))(image, network, brain=brain)
+    found = mean.argmax(1)[0].numpy().astype(bool)
+    voxel_ml = float(np.prod(item["image"].pixdim.tolist())) / 1000
+    components, count = ndimage.label(found, np.ones((3, 3, 3)))
+    sizes = sorted(np.bincount(components.ravel())[1:] * voxel_ml, reverse=True)
+    shown = ", ".join(f"{size:.2f}" for size in sizes[:8])
+    print(
+        f"\nReal scan without blood, brain of {float(brain.sum()) * voxel_ml:.0f} mL: "
+        f"{float(found.sum()) * voxel_ml:.2f} mL called hemorrhage, in {count} pieces (mL: {shown})"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dicom", help="folder of a head CT in DICOM")
+    parser.add_argument("--slices", help="tree of CT-ICH 1.0.0")
+    parser.add_argument("--weights", default=str(BUNDLE / "models" / "model.pt"))
+    args = parser.parse_args()
+    require_weights(args.weights)
+    spacing = weights_settings(args.weights)["spacing"]
+    network = SEUNet().eval()
+    network.load_state_dict(torch.load(args.weights, weights_only=True))
+    if args.dicom:
+        look_at_scan(args.dicom, network, spacing)
+    if args.slices:
+        look_at_slices(args.slices, network, spacing[0])
+
+
+if __name__ == "__main__":
+    main()
