@@ -1,13 +1,13 @@
-# make demo | make test | make lint | make bench: each sets itself up on a machine with python3, git and make.
+# make demo | make test | make lint | make bench | make docs | make test-label: each sets itself up on a machine with python3, git and make.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test test-label lint format bench docs clean
 
 help: ## list the tasks
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
@@ -22,6 +22,15 @@ demo: $(INSTALLED) ## synthetic data, training, unseen cases scored, two picture
 test: $(INSTALLED) ## all tests; HEADCT_REAL_DATA=folder adds those on real scans
 	$(PY) tests/run.py
 
+LABEL := .venv-label
+$(LABEL)/.installed: tests/label/requirements.txt
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/label/requirements.txt
+	@touch $@
+
+test-label: $(LABEL)/.installed ## the bundles in a real MONAI Label server, which needs an environment of its own
+	PYTHONPATH=. $(LABEL)/bin/python -m pytest tests/label
+
 lint: $(INSTALLED) ## ruff, check only
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -34,5 +43,9 @@ bench: $(INSTALLED) ## every benchmark beside its peers
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	for script in benchmarks/bench_*.py; do $(PY) $$script || exit 1; done
 
+docs: $(INSTALLED) ## the documentation with its reference in site/, links checked
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	DISABLE_MKDOCS_2_WARNING=true $(VENV)/bin/mkdocs build --strict --quiet
+
 clean: ## remove what make made
-	rm -rf $(VENV) demo *.egg-info
+	rm -rf $(VENV) $(LABEL) demo site *.egg-info
