@@ -19,6 +19,7 @@ from torch import nn
 
 from tools.errors import InputError
 from tools.files import write_bytes
+from tools.flags import is_true
 
 __all__ = [
     "BestWeights",
@@ -196,7 +197,7 @@ class TrainingState:
         self.path = Path(path)
         self.objects = {name: part for name, part in objects.items() if hasattr(part, "state_dict")}
         self.settings = _as_json(settings)
-        self.resume = resume
+        self.resume = is_true(resume, "resume")
         self.seconds = 60 * minutes
         self.within_epochs = all(hasattr(part, "state_dict") for part in objects.values())
         self._saved_at = time.monotonic()
@@ -228,7 +229,13 @@ class TrainingState:
         """Put everything back where the state was saved, if there is one and it is wanted."""
         if not self.resume or not self.path.is_file():
             return
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever the unpickler or the zip reader raise
+            raise InputError(
+                f"{self.path}: expected the state of an interrupted training, found an unreadable file "
+                f"({type(error).__name__}); begin anew with --resume false"
+            ) from error
         now = {**self.settings, "batches per epoch": engine.state.epoch_length}
         then = {**state["settings"], "batches per epoch": state["epoch_length"]}
         changed = [key for key in now if now[key] != then.get(key)]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tools.errors import InputError
+from tools.flags import is_true
 
 __all__ = ["autocast_dtype", "with_precision"]
 
@@ -23,7 +24,9 @@ def autocast_dtype(device: torch.device | str, amp: bool | str = "auto") -> torc
     Returns:
         torch.bfloat16, or None for float32.
     """
-    if amp == "auto":
+    if amp != "auto":
+        amp = is_true(amp, "amp")
+    else:
         if torch.device(device).type == "cuda":
             amp = torch.cuda.is_bf16_supported(including_emulation=False)
         else:

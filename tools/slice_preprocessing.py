@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform, Orientationd, Pad, Padd, Resized
 
 from tools.errors import InputError
+from tools.flags import is_true
 from tools.pictures import BRAIN_WINDOW
 from tools.slice_io import LoadSlicesd
 from tools.symmetry import SymmetryMapd
@@ -148,7 +149,7 @@ class SlicePreprocessing(Compose):
             LoadSlicesd(with_reference, ["label", "reference"], picture_window, converted_dir, **optional),
             Orientationd(pair, axcodes="RAS", labels=None, **optional),
         ]
-        if symmetric:
+        if is_true(symmetric, "symmetric"):
             steps.append(SliceSymmetryd("image"))
         steps += [
             WindowChannelsd("image", windows or [window], bone_hu),

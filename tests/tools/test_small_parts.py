@@ -15,7 +15,9 @@ from monai.data import MetaTensor
 from torch.utils.tensorboard import SummaryWriter
 
 from tools.__main__ import COMMANDS, main
+from tools.checkpoint import TrainingState
 from tools.errors import InputError
+from tools.flags import is_true
 from tools.handlers import TimeLimitHandler
 from tools.precision import autocast_dtype, with_precision
 from tools.report import OverlayCase, learning_curve_picture, overlay_picture, read_scalars
@@ -139,3 +141,28 @@ def test_help_lists_the_commands(capsys):
     assert main([]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("false", False), ("True", True), ("off", False), (False, False), (None, False)]
+)
+def test_switches_of_the_command_line(word, expected):
+    assert is_true(word) is expected
+
+
+def test_word_that_is_no_switch():
+    with pytest.raises(InputError, match="amp: expected true or false, found 'fp16'"):
+        autocast_dtype("cpu", "fp16")
+    assert autocast_dtype("cpu", "false") is None
+
+
+def test_resume_false_does_not_read_the_state(tmp_path):
+    def run(resume):
+        (tmp_path / "state.pt").write_bytes(b"no state")
+        engine = Engine(lambda engine, batch: None)
+        TrainingState(tmp_path / "state.pt", {"network": torch.nn.Linear(1, 1)}, resume=resume).attach(engine)
+        engine.run([0], max_epochs=1)
+
+    run("false")
+    with pytest.raises(InputError, match=r"state\.pt: expected the state of an interrupted training"):
+        run("true")

@@ -20,6 +20,7 @@ from monai.transforms import (
 
 from tools.brain import ExtractBraind
 from tools.errors import InputError
+from tools.flags import is_true
 from tools.hard_cases import TurnHardCased
 from tools.registration import RegisterRigidd
 from tools.roi_case import HyperdenseRegiond
@@ -131,6 +132,7 @@ class Preprocessing(Compose):
     ) -> None:
         if normalisation not in NORMALISATIONS:
             raise InputError(f"normalisation: expected one of {NORMALISATIONS}, found {normalisation!r}")
+        symmetric, cta = is_true(symmetric, "symmetric"), is_true(cta, "cta")
         pair = ["image", "label"]
         with_reference = ["image", "label", "reference"]
         everything = ["image", "label", "brain", "hyperdense"]
