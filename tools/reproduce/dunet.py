@@ -46,7 +46,7 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 QUICK_FEATURES = {"U-Net": [8, 16, 32, 64, 128], "D-Unet": [4, 8, 16, 32, 64]}
 QUICK_PHANTOM: dict[str, Any] = {
-    "cases": 25, "seed": 20, "kind": "any", "shape": [128, 128, 16], "spacing": [1.7, 1.7, 9.0],
+    "cases": 15, "seed": 20, "kind": "any", "shape": [128, 128, 16], "spacing": [1.7, 1.7, 9.0],
 }  # fmt: skip
 FULL: dict[str, Any] = {"val_interval": 100}
 FULL_PHANTOM: dict[str, Any] = {

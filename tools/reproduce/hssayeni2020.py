@@ -64,7 +64,7 @@ QUICK: dict[str, Any] = {"size": [160, 160], "batch_size": 16, "max_epochs": 30,
 QUICK_NETWORK: dict[str, Any] = {"network_def#features": [8, 16, 32, 64, 128], "learning_rate": 1.0e-3}
 QUICK_WINDOWS: dict[str, Any] = {"window_size": 40, "window_stride": 20, "close_open": 3, "batch_size": 32}
 QUICK_PHANTOM: dict[str, Any] = {
-    "cases": 25, "seed": 20, "kind": "any", "shape": [128, 128, 16], "spacing": [1.7, 1.7, 9.0],
+    "cases": 15, "seed": 20, "kind": "any", "shape": [128, 128, 16], "spacing": [1.7, 1.7, 9.0],
 }  # fmt: skip
 FULL_PHANTOM: dict[str, Any] = {
     "cases": 82, "seed": 20, "kind": "any", "shape": [512, 512, 30], "spacing": [0.42, 0.42, 5.0],
