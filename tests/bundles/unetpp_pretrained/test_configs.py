@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import jsonschema
+import nibabel as nib
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
+
+from tools.phantom import write_phantoms
 
 WORKFLOWS = [
     ("train", ["configs/train.yaml", "configs/variants/from_scratch.yaml"]),
@@ -93,3 +96,27 @@ def test_export(bundle, tmp_path):
     x = torch.rand(1, 1, 32, 48)
     with torch.no_grad():
         assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(x), network(x), atol=1e-5)
+
+
+def test_shipped_weights(bundle, tmp_path):
+    """Inference as it is configured finds the blood of a head that the training never saw."""
+    assert Path("models/model.pt").stat().st_size < 25e6
+    write_phantoms(
+        tmp_path / "data",
+        cases=1,
+        folds=1,
+        seed=901,
+        kind="iph",
+        shape=(256, 256, 12),
+        spacing=(0.9, 0.9, 12.0),
+    )
+    workflow = ConfigWorkflow(
+        "configs/inference.yaml", workflow_type="infer", dataset_dir=str(tmp_path / "data" / "images"),
+        output_dir=str(tmp_path / "out"),
+    )  # fmt: skip
+    workflow.initialize()
+    workflow.run()
+    item = json.loads((tmp_path / "data" / "dataset.json").read_text())["training"][0]
+    truth = nib.load(tmp_path / "data" / item["label"]).get_fdata() > 0
+    found = nib.load(tmp_path / "out" / f"{item['case']}_seg.nii.gz").get_fdata() > 0
+    assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.6
