@@ -335,8 +335,11 @@ def _without_savers(postprocessing: Any) -> list[Any]:
 
 
 def _lesion(pred: Any) -> Any:
-    """Probability (B, 1, ...) of anything but the background."""
-    return pred[:, :1] if pred.shape[1] == 1 else 1 - pred[:, :1]
+    """Probability (B, 1, ...) of any class but the background.
+
+    Not one minus the background's: where a crop to the brain is undone, all channels are 0.
+    """
+    return pred if pred.shape[1] == 1 else pred[:, 1:].sum(1, keepdim=True)
 
 
 def _flip(value: Any) -> Any:

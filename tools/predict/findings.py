@@ -30,8 +30,9 @@ def find_lesions(
     names: Mapping[int, str],
     plane: tuple[np.ndarray, float] | None = None,
     skull_mm: np.ndarray | None = None,
-) -> list[Lesion]:
-    """Measure every connected bleed (26 neighbours), the largest first.
+    min_ml: float = 0.0,
+) -> tuple[list[Lesion], list[float]]:
+    """Measure every connected bleed (26 neighbours) of some size, the largest first.
 
     Args:
         label: class values (X, Y, Z), RAS, 0 is background; classes that touch are one lesion.
@@ -41,15 +42,21 @@ def find_lesions(
         names: of the class values.
         plane: unit normal, pointing to the patient's right, and offset in mm of the symmetry plane.
         skull_mm: points of the inner table in world mm, (n, 3), see `inner_table`.
+        min_ml: smaller ones are not measured.
+
+    Returns:
+        the lesions, and the volumes in mL of those that are smaller.
     """
     components, count = cc3d.connected_components(label > 0, connectivity=26, return_N=True)
     if not count:
-        return []
+        return [], []
     stats = cc3d.statistics(components)
     voxel_ml = float(np.prod(spacing)) / 1000
     tree = cKDTree(skull_mm) if skull_mm is not None and len(skull_mm) else None
-    lesions = []
-    for i in np.argsort(-stats["voxel_counts"][1:].astype(np.int64), kind="stable") + 1:
+    volumes = stats["voxel_counts"].astype(np.int64) * voxel_ml
+    order = np.argsort(-volumes[1:], kind="stable") + 1
+    lesions: list[Lesion] = []
+    for i in order[volumes[order] >= min_ml]:
         box = stats["bounding_boxes"][i]
         mask = components[box] == i
         start = np.array([s.start for s in box])
@@ -71,7 +78,7 @@ def find_lesions(
                 kind=names.get(kind, f"class {kind}"),
             )
         )
-    return lesions
+    return lesions, volumes[order[len(lesions) :]].tolist()
 
 
 def largest_diameter_mm(mask: np.ndarray, spacing: np.ndarray) -> float:

@@ -15,10 +15,13 @@ from tools.predict.consensus import RULE, consensus
 from tools.predict.findings import find_lesions, inner_table
 from tools.predict.midline import midline_shift
 from tools.predict.quality import LOW_SCORE, volume_warnings
-from tools.predict.results import Case, Model, Uncertainty
+from tools.predict.results import Case, Lesion, Model, Uncertainty
 from tools.predict.scan import Scan
 
 __all__ = ["Measured", "measure", "verdict"]
+
+
+BLOOD_HU = (50.0, 90.0)  # mean of a fresh bleed; its edge and thick slices lower it
 
 
 @dataclass
@@ -73,16 +76,14 @@ def measure(
     blood = final_ras > 0
     names = models[0].names if len(models) == 1 else {1: "hemorrhage"}
     skull = inner_table(hu, brain, affine, spacing)
-    lesions = find_lesions(final_ras, hu, affine, spacing, names, plane, skull)
-    counted = [lesion for lesion in lesions if lesion.volume_ml >= min_ml]
-    small = lesions[len(counted) :]
+    counted, small = find_lesions(final_ras, hu, affine, spacing, names, plane, skull, min_ml)
     midline = midline_shift(hu, blood, brain, affine, plane, score, LOW_SCORE)
     volume_ml = sum(lesion.volume_ml for lesion in counted)
     described = [_model(m, r, spacing) for m, r in zip(models, results, strict=True)]
     notes = [*scan.notes, *volume_warnings(hu, brain, affine, spacing, score)]
     if caught:
         notes.append("The skull has a large hole: the brain mask may be wrong.")
-    notes += _cut_lesions(counted, hu.shape[2]) + _disagreement(described, min_ml)
+    notes += _cut_lesions(counted, hu.shape[2]) + _density(counted) + _disagreement(described, min_ml)
     case = Case(
         name=name,
         kind=scan.kind,
@@ -92,7 +93,7 @@ def measure(
         abc_half_ml=sum(lesion.abc_half_ml for lesion in counted),
         lesions=counted,
         small_lesions=len(small),
-        small_ml=sum(lesion.volume_ml for lesion in small),
+        small_ml=sum(small),
         min_ml=min_ml,
         midline=midline,
         models=described,
@@ -190,11 +191,21 @@ def _segments(meta: dict[str, Any], formats: dict[str, Any]) -> str:
     return ", ".join(kept or channels) or "hemorrhage"
 
 
-def _cut_lesions(lesions: Sequence[Any], depth: int) -> list[str]:
+def _cut_lesions(lesions: Sequence[Lesion], depth: int) -> list[str]:
     cut = [str(lesion.number) for lesion in lesions if lesion.slices[0] == 1 or lesion.slices[1] == depth]
     if not cut:
         return []
     return [f"Lesion {', '.join(cut)} reaches the end of the scan: it may go on beyond it."]
+
+
+def _density(lesions: Sequence[Lesion]) -> list[str]:
+    odd = [lesion for lesion in lesions if not BLOOD_HU[0] <= lesion.mean_hu <= BLOOD_HU[1]]
+    if not odd:
+        return []
+    found = ", ".join(f"{lesion.number} ({lesion.mean_hu:.0f} HU)" for lesion in odd[:5])
+    found += f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+    usual = f"{BLOOD_HU[0]:.0f} to {BLOOD_HU[1]:.0f} HU on average"
+    return [f"Lesion {found}: not as dense as fresh blood, {usual}; old or thin blood, or a false alarm."]
 
 
 def _disagreement(models: Sequence[Model], min_ml: float) -> list[str]:

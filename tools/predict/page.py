@@ -60,7 +60,9 @@ def _verdict(case: Case) -> str:
         if high - low > 0.05:
             lines.append(f"Between {low:.1f} and {high:.1f} mL, as far as the predictions compared agree")
     if not case.hemorrhage:
-        lines.append("This does not rule out bleeding: see what the model looks for, below")
+        lines.append("This does not rule out bleeding")
+    for model in case.models:
+        lines.append(escape(f"{model.bundle} looks for {model.segments}; trained on: {model.trained_on}"))
     kind = "found" if case.hemorrhage else "clear"
     names = escape(case.name)
     identity = "".join(

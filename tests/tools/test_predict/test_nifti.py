@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -232,7 +231,7 @@ def test_same_as_the_bundle_itself(scan, tmp_path, support):
         weights = tmp_path / "model.pt"
         overrides = {
             "bundle_root": str(folder), "dataset_dir": str(scan), "ckpt_path": str(weights),
-            "output_dir": str(tmp_path / "own"),
+            "output_dir": str(tmp_path / "own"), "save_probabilities": True,
         }  # fmt: skip
         for key, value in overrides.items():
             parser[key] = value
@@ -240,9 +239,16 @@ def test_same_as_the_bundle_itself(scan, tmp_path, support):
         torch.save(network.state_dict(), weights)
         parser.get_parsed_content("evaluator").run()
     own = nib.load(tmp_path / "own" / "bleed_seg.nii.gz")
-    case = predict(scan, "se_unet3d", tmp_path / "out", weights=weights, min_ml=0).cases[0]
+    case = predict(
+        scan, "se_unet3d", tmp_path / "out", weights=weights, min_ml=0.5, save_probabilities=True
+    ).cases[0]
+    own_probability = np.asarray(nib.load(tmp_path / "own" / "bleed_prob.nii.gz").dataobj)
+    assert np.allclose(np.asarray(nib.load(case.path("prob")).dataobj), own_probability, atol=1e-5)
+    low, high = case.models[0].uncertainty.volume_range_ml
+    assert (
+        low <= case.models[0].volume_ml <= high + 1e-6
+    )  # the flipped network finds more here and less there
     label = nib.load(case.path("label"))
     assert np.array_equal(np.asarray(label.dataobj), np.asarray(own.dataobj))
     assert 0 < np.asarray(label.dataobj).mean() < 0.5  # random weights say something
     assert np.allclose(label.affine, own.affine, atol=1e-5)
-    assert Path(case.folder).is_dir()

@@ -35,7 +35,7 @@ def test_lesions_against_brute_force():
     hu = rng.normal(60, 5, label.shape).astype(np.float32)
     skull = rng.uniform(0, 30, (50, 3))
     plane = (np.array([1.0, 0, 0]), 10 * 0.9)
-    first, second = find_lesions(label, hu, AFFINE, SPACING, {1: "iph", 2: "sdh"}, plane, skull)
+    (first, second), _ = find_lesions(label, hu, AFFINE, SPACING, {1: "iph", 2: "sdh"}, plane, skull)
     voxels = [np.argwhere((label > 0) & (np.arange(30)[:, None, None] < 15)), np.argwhere(label[20:, :, :])]
     voxels[1] += [20, 0, 0]
     voxel_ml = SPACING.prod() / 1000
@@ -49,8 +49,12 @@ def test_lesions_against_brute_force():
     assert (first.kind, second.kind) == ("iph", "sdh")
     assert (first.side, second.side) == ("left", "right")
     assert (first.slices, second.slices) == ([2, 4], [6, 6])
-    (crossing,) = find_lesions(label[..., :4], hu[..., :4], AFFINE, SPACING, {}, (plane[0], 5 * 0.9))
+    (crossing,), _ = find_lesions(label[..., :4], hu[..., :4], AFFINE, SPACING, {}, (plane[0], 5 * 0.9))
     assert crossing.side == "midline"
+    least = (first.volume_ml + second.volume_ml) / 2
+    counted, small = find_lesions(label, hu, AFFINE, SPACING, {}, min_ml=least)
+    assert len(counted) == 1
+    assert small == pytest.approx([min(first.volume_ml, second.volume_ml)])
     assert crossing.depth_mm is None
 
 
