@@ -131,6 +131,27 @@ def test_dilation_rates_keep_what_neighbours_share(bundle):
         UNet(depth=5, rates=DILATION_RATES)
 
 
+@pytest.mark.parametrize("name", ["unet6_dil", "segnet"])
+def test_folded_normalisation_changes_nothing(make, name):
+    """Evaluation against convolution, normalisation and activation one after the other, in float64."""
+    from scripts.unet import FoldedConvolution
+
+    network = make(name, features=4).double()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    image = torch.rand(3, 1, 64, 64, dtype=torch.float64)
+    for _ in range(3):
+        network(image)  # statistics of its own
+    folded = network.eval()(image)
+    for module in network.modules():
+        if isinstance(module, FoldedConvolution):
+            module.forward = lambda x, module=module: module.adn(module.conv(x))
+    assert torch.allclose(network(image), folded, rtol=0, atol=1e-12)
+    assert folded.std() > 1e-3
+
+
 def test_discriminator(bundle):
     """4 steps, normalised in the last three without statistics of their own; patches of 70 pixels."""
     from scripts.pix2pix import PatchDiscriminator
