@@ -44,7 +44,6 @@ bench: $(INSTALLED) ## every benchmark beside its peers
 	for script in benchmarks/bench_*.py; do $(PY) $$script || exit 1; done
 
 docs: $(INSTALLED) ## the documentation with its reference in site/, links checked
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e ".[docs]"
 	DISABLE_MKDOCS_2_WARNING=true $(VENV)/bin/mkdocs build --strict --quiet
 
 clean: ## remove what make made

@@ -25,7 +25,7 @@ class RunTable:
     """The regions of all cases as one flat table of runs, from which voxels are drawn in one vectorised call.
 
     Args:
-        runs: runs[case][region], each (R, 2) as `mask_runs` gives them.
+        runs: `runs[case][region]`, each (R, 2) as `mask_runs` gives them.
         device: where the table is kept.
     """
 
