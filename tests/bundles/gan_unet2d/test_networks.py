@@ -131,7 +131,7 @@ def test_dilation_rates_keep_what_neighbours_share(bundle):
         UNet(depth=5, rates=DILATION_RATES)
 
 
-@pytest.mark.parametrize("name", ["unet6_dil", "segnet"])
+@pytest.mark.parametrize("name", ["unet6_dil", "unet10"])
 def test_folded_normalisation_changes_nothing(make, name):
     """Evaluation against convolution, normalisation and activation one after the other, in float64."""
     from scripts.unet import FoldedConvolution
