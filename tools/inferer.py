@@ -23,8 +23,8 @@ class BrainWindowInferer(SlidingWindowInferer):
     Windows lie where MONAI's `SlidingWindowInferer` puts them. A voxel of the brain lies in no window that is
     skipped, so its result is the same as with all windows. Outside the brain, background has probability 1.
     A mask says where the brain is (`prepare_with_brain` hands it over). Without one, as in MONAI Label, it is
-    where skull stripping left something other than `background`; that takes for outside the few voxels whose
-    value happens to be the same, here those of 0 HU and less.
+    where skull stripping left something other than `background`: the preprocessing must leave no voxel of the
+    brain at just that value.
 
     Abramova 2021, section 2.2.3: patches of the training size, overlapping by more than a half, whose
     probabilities are averaged. MONAI's inferer averages what the network returns, here logits; this one

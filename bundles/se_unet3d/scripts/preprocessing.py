@@ -28,7 +28,7 @@ from tools.spacing import ResampleSpacingd
 from tools.symmetry import SymmetryMapd
 from tools.volume_io import LoadVolumed
 
-__all__ = ["PercentileZScored", "Preprocessing", "StripSkulld"]
+__all__ = ["MarkBraind", "PercentileZScored", "Preprocessing", "StripSkulld"]
 
 NORMALISATIONS = ("window", "percentile")
 
@@ -52,6 +52,31 @@ class StripSkulld(MapTransform):
         outside = d[self.brain_key].as_tensor() == 0
         for key in self.key_iterator(d):
             d[key] = d[key].masked_fill(outside, self.value)
+        return d
+
+
+class MarkBraind(MapTransform):
+    """Let no voxel of the brain hold exactly the 0 that stands for what lies outside of it.
+
+    Then the image alone says where the brain is, as `BrainWindowInferer` needs it in MONAI Label, which hands
+    over no mask. What is 0 in the brain becomes 1e-6, which half precision still holds.
+
+    Args:
+        keys: images, (C, X, Y, Z), of which the first channel is marked.
+        brain_key: mask, (1, X, Y, Z).
+    """
+
+    def __init__(self, keys: KeysCollection, brain_key: str = "brain") -> None:
+        super().__init__(keys)
+        self.brain_key = brain_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        brain = d[self.brain_key].as_tensor() != 0
+        for key in self.key_iterator(d):
+            zero = brain & (d[key].as_tensor()[:1] == 0)
+            mark = torch.cat([zero, zero.new_zeros(1).expand(d[key].shape[0] - 1, *zero.shape[1:])])
+            d[key] = d[key].masked_fill(mark, 1e-6)
         return d
 
 
@@ -166,6 +191,7 @@ class Preprocessing(Compose):
             steps += [*normalised("cta", *cta_window), ConcatItemsd(["image", "cta"], "image")]
             steps.append(DeleteItemsd("cta"))
         steps += [
+            MarkBraind("image", brain_key="brain"),
             CropForegroundd(everything, source_key="brain", margin=1, allow_smaller=True, **optional),
             TurnHardCased(everything, **optional),
         ]

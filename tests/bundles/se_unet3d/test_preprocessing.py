@@ -41,6 +41,15 @@ def test_channels_equal_the_functions(preprocessing, case):
     assert expected[0].sum() == pytest.approx(float(out["image"][0].sum()), rel=1e-6)
 
 
+@pytest.mark.parametrize("normalisation", ["window", "percentile"])
+def test_image_alone_tells_the_brain(preprocessing, case, normalisation):
+    """MONAI Label hands over no mask; there are voxels of 0 HU and less in the ventricles."""
+    out = preprocessing(normalisation=normalisation)(dict(case))
+    brain = out["brain"].as_tensor()[0] > 0
+    assert torch.equal(out["image"].as_tensor()[0] != 0, brain)
+    assert torch.equal(out["image"].as_tensor()[0].half() != 0, brain)
+
+
 def test_hyperdense_region_is_no_lesion(preprocessing, case):
     out = preprocessing()(dict(case))
     assert out["hyperdense"].shape == out["label"].shape
