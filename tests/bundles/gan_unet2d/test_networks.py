@@ -136,11 +136,11 @@ def test_folded_normalisation_changes_nothing(make, name):
     """Evaluation against convolution, normalisation and activation one after the other, in float64."""
     from scripts.unet import FoldedConvolution
 
-    network = make(name, features=4).double()
+    network = make(name, features=8).double()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2.0)
-            nn.init.uniform_(module.bias, -0.5, 0.5)
+            nn.init.uniform_(module.bias, 0.0, 0.5)
     image = torch.rand(3, 1, 64, 64, dtype=torch.float64)
     for _ in range(3):
         network(image)  # statistics of its own
