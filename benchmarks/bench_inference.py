@@ -1,20 +1,29 @@
 """Inference of one head CT on this machine: the brain's windows in mixed precision beside MONAI's inferer.
 
-    python benchmarks/bench_inference.py [--quick] [--weights model.pt] [--out result.json]
+    python benchmarks/bench_inference.py [--quick] [--weights model.pt] [--monai-batch 1] [--out result.json]
 
 A synthetic head CT of 512x512x30 voxels goes through the bundle's preprocessing. Then two stages are timed:
 the whole stripped volume (what a sliding window over a CT means) and the volume cropped to the brain (what
 the bundle hands to its inferer), each with windows of 32x32x16 that overlap by half (Abramova 2021).
-MONAI's `SlidingWindowInferer` runs the plain network in fp32 on the same tensor; as it averages what the
-network returns, the softmax is put into the network, so that both average probabilities. Dice is between the
-two label maps. Without weights, the network is first trained a little on another head, as an untrained one
-finds no lesion to compare.
+MONAI's `SlidingWindowInferer` runs the plain network in fp32 on the same tensor, with as many windows at a
+time unless `--monai-batch` says otherwise (its own default is 1); as it averages what the network returns,
+the softmax is put into the network, so that both average probabilities. Both are run in turn, `--repeats`
+times, and the fastest run of each counts, since other work on the machine only ever adds time. Dice is
+between the two label maps, ours with close voxels decided in float32 (`refined`) and without. Without
+weights, the network is first trained a little on another head, as an untrained one finds no lesion.
+
+On a machine that does other work, `--cpu-time` measures the processor's seconds of one thread instead: of
+several threads some wait for the others, and waiting counts.
+
+Last it says what the processor allows: operations of the network per window, and the rate of matrix products
+in fp32 and bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import math
 import sys
 import tempfile
 import time
@@ -22,9 +31,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from common import report, synchronize
+from common import report, synchronize, table
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "se_unet3d"
 sys.path.insert(0, str(BUNDLE))
@@ -38,6 +48,10 @@ from tools.precision import with_precision  # noqa: E402
 from tools.sampling import RoiPatchSampler  # noqa: E402
 
 ROI, OVERLAP, SHAPE, SPACING = (32, 32, 16), 0.5, (512, 512, 30), (0.45, 0.45, 5.0)
+REFINE = 0.02  # as configs/inference.yaml
+
+
+clock = time.perf_counter
 
 
 def make_head(seed: int, shape: tuple[int, ...], labelled: bool) -> tuple[dict, float]:
@@ -70,44 +84,92 @@ def train(network: nn.Module, head: dict, steps: int, device: str) -> None:
 
 
 def timed(function: Callable[[], Tensor], device: str) -> tuple[Tensor, float]:
-    """Result and seconds of one call."""
+    """Result and seconds of one call, by the clock that `--cpu-time` chooses."""
     synchronize(device)
-    start = time.perf_counter()
+    start = clock()
     result = function()
     synchronize(device)
-    return result, time.perf_counter() - start
+    return result, clock() - start
 
 
-def compare(name: str, image: Tensor, brain: Tensor, plain: nn.Module, fast: nn.Module, device: str) -> dict:
+def compare(
+    name: str,
+    image: Tensor,
+    brain: Tensor,
+    plain: nn.Module,
+    fast: nn.Module,
+    device: str,
+    monai_batch: int | None,
+    repeats: int,
+) -> dict:
     """One row: the same tensor, windows and weights for both."""
-    windows = {"ours": 0, "MONAI": 0}
+    windows = {"MONAI": 0, "ours": 0, "refined": 0}
 
-    def count(who: str, network: nn.Module) -> Callable[[Tensor], Tensor]:
-        def forward(x: Tensor) -> Tensor:
+    def count(who: str, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def run(x: Tensor) -> Tensor:
             windows[who] += len(x)
-            return network(x)
+            return forward(x)
 
-        return forward
+        return run
 
     batch = 8 if device == "cpu" else 256
-    ours = BrainWindowInferer(ROI, batch, OVERLAP)
-    monai = SlidingWindowInferer(ROI, batch, OVERLAP)
+    with_softmax = nn.Sequential(plain, nn.Softmax(1))
+    network = count("ours", fast)
+    if hasattr(fast, "in_float32"):
+        network.in_float32 = count("refined", fast.in_float32)
+    ours, refined = (
+        BrainWindowInferer(ROI, batch, OVERLAP),
+        BrainWindowInferer(ROI, batch, OVERLAP, refine=REFINE),
+    )
+    monai = SlidingWindowInferer(ROI, monai_batch or batch, OVERLAP)
+    ways = {
+        "MONAI fp32": lambda: monai(image, count("MONAI", with_softmax)),
+        "refined": lambda: refined(image, network, brain=brain),
+        "ours": lambda: ours(image, count("ours", fast), brain=brain),
+    }
+    seconds, maps = dict.fromkeys(ways, math.inf), {}
     with torch.no_grad():
-        for network in (plain, fast):  # oneDNN and cuDNN prepare at the first call
-            network(image.new_zeros((batch, image.shape[1], *ROI)))
-        ours_map, ours_s = timed(lambda: ours(image, count("ours", fast), brain=brain).argmax(1), device)
-        with_softmax = nn.Sequential(plain, nn.Softmax(1))
-        monai_map, monai_s = timed(lambda: monai(image, count("MONAI", with_softmax)).argmax(1), device)
-    both = 2 * (ours_map * monai_map).sum() / (ours_map.sum() + monai_map.sum()).clamp(min=1)
+        for each in (plain, fast):  # oneDNN and cuDNN prepare at the first call
+            each(image.new_zeros((batch, image.shape[1], *ROI)))
+        for _ in range(repeats):
+            windows = dict.fromkeys(windows, 0)
+            for way, run in ways.items():
+                result, taken = timed(run, device)
+                seconds[way], maps[way] = min(seconds[way], taken), result.argmax(1)
     return {
         "volume": f"{name} {'x'.join(map(str, image.shape[2:]))}",
-        "windows": windows["ours"],
+        "windows": windows["ours"] // 2,  # of two runs, with and without refining
+        "refined windows": windows["refined"],
         "MONAI windows": windows["MONAI"],
-        "ours s": ours_s,
-        "MONAI fp32 s": monai_s,
-        "times faster": monai_s / ours_s,
-        "Dice": float(both),
-        "lesion voxels": int(monai_map.sum()),
+        "ours s": seconds["refined"],
+        "without refining s": seconds["ours"],
+        "MONAI fp32 s": seconds["MONAI fp32"],
+        "times faster": seconds["MONAI fp32"] / seconds["refined"],
+        "Dice": dice(maps["refined"], maps["MONAI fp32"]),
+        "Dice without refining": dice(maps["ours"], maps["MONAI fp32"]),
+        "lesion voxels": int(maps["MONAI fp32"].sum()),
+    }
+
+
+def dice(a: Tensor, b: Tensor) -> float:
+    """Of two label maps, in double precision."""
+    return float(2 * (a * b).sum().double() / (a.sum() + b.sum()).clamp(min=1))
+
+
+def what_the_hardware_allows(network: nn.Module, device: str) -> dict:
+    """Operations per window, and the rate of large matrix products in both precisions."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros((1, 2, *ROI), device=device))
+    rates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = (torch.randn(2048, 2048, device=device).to(dtype) for _ in range(2))
+        times = [timed(lambda a=a, b=b: a @ b, device)[1] for _ in range(8)]
+        rates[dtype] = 2 * 2048**3 / min(times) / 1e9
+    return {
+        "GFLOP per window": counter.get_total_flops() / 1e9,
+        "GFLOP/s fp32": rates[torch.float32],
+        "GFLOP/s bfloat16": rates[torch.bfloat16],
+        "bfloat16 / fp32": rates[torch.bfloat16] / rates[torch.float32],
     }
 
 
@@ -118,15 +180,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a quarter of the pixels, fewer training steps")
     parser.add_argument("--weights", help="state dict of the network")
     parser.add_argument("--train-steps", type=int, default=300, help="steps of 16 patches, without weights")
+    parser.add_argument("--monai-batch", type=int, help="windows at a time of MONAI's inferer, default ours")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each, in turn")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, seconds of the processor")
     parser.add_argument("--save-weights", help="where to keep what was trained")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", help="JSON file to write")
     args = parser.parse_args()
+    if args.cpu_time:
+        global clock
+        clock = time.process_time
+        torch.set_num_threads(1)
     shape = (256, 256, 30) if args.quick else SHAPE
     torch.manual_seed(0)
     plain = SEUNet()
     if args.weights:
-        plain.load_state_dict(torch.load(args.weights, weights_only=True))
+        plain.load_state_dict(torch.load(args.weights, weights_only=True))  # fp16 too
     else:
         network = with_precision(copy.deepcopy(plain), args.device)
         train(
@@ -145,11 +214,14 @@ def main() -> None:
     margins = [n - m for n, m in zip(reversed(shape), reversed(cropped.shape[2:]), strict=True)]
     pad = [n for margin in margins for n in (margin // 2, margin - margin // 2)]
     whole, whole_brain = nn.functional.pad(cropped, pad), nn.functional.pad(brain, pad)
+    how = (plain, fast, args.device, args.monai_batch, args.repeats)
     rows = [
-        compare("whole", whole, whole_brain, plain, fast, args.device),
-        compare("cropped to brain", cropped, brain, plain, fast, args.device),
+        compare("whole", whole, whole_brain, *how),
+        compare("cropped to brain", cropped, brain, *how),
     ]
-    report(f"Inference, windows {ROI}, overlap {OVERLAP}", rows, args.out)
+    how_timed = ", processor seconds of one thread" if args.cpu_time else ""
+    report(f"Inference, windows {ROI}, overlap {OVERLAP}{how_timed}", rows, args.out)
+    print("What the hardware allows:\n\n" + table([what_the_hardware_allows(plain, args.device)]) + "\n")
     print(f"Preprocessing of that scan, file to tensor: {preprocessing_s:.1f} s")
 
 
