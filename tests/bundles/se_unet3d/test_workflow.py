@@ -101,18 +101,27 @@ def test_inference_without_data_makes_two_heads(bundle_run, trained, tmp_path):
 
 def test_real_dicom_series(bundle_run, trained, real_data, tmp_path):
     """The real scan ends as a mask over the converted volume."""
+    weights = shutil.copy(trained["ckpt_dir"] / "model.pt", tmp_path)  # alone: any voxel size will do
     run = bundle_run(
         "inferring",
         "inference.yaml",
         "variants/demo.yaml",
         dataset_dir=real_data / "ge_head_ct_dicom",
         output_dir=tmp_path,
-        ckpt_path=trained["ckpt_dir"] / "model.pt",
+        ckpt_path=weights,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     mask, volume = (nib.load(tmp_path / f"ge_head_ct_dicom{end}.nii.gz") for end in ("_seg", ""))
     assert mask.shape == volume.shape == (512, 611, 37)
     assert np.allclose(mask.affine, volume.affine, atol=1e-4)
+
+
+def test_other_settings_than_the_trainings_are_refused(bundle_run, trained):
+    weights = trained["ckpt_dir"] / "model.pt"
+    scans = trained["phantom_dir"] / "images"
+    run = bundle_run("inferring", "inference.yaml", dataset_dir=scans, ckpt_path=weights, window=[0, 80])
+    assert run.returncode != 0
+    assert f"error: {weights}: expected window [0, 100]" in run.stderr.strip().splitlines()[-1]
 
 
 def test_missing_weights(bundle_run, tiny, tmp_path):
