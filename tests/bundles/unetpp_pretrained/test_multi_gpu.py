@@ -64,7 +64,8 @@ def _train(folder: Path) -> None:
     trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), keep, "frozen")
     workflow.run()
     keep(trainer, "end")
-    image = trainer.state.output["image"]
+    output = trainer.state.output  # as MONAI's trainer leaves it, or as a list of one
+    image = (output[0] if isinstance(output, list) else output)["image"]
     torch.save({**states, "image": image}, folder / f"rank{os.environ['RANK']}.pt")
     workflow.finalize()
 
