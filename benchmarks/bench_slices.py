@@ -27,11 +27,14 @@ from tools.precision import with_precision
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 SIZE = 256
-GAN = ("unet6", "unet6_dil", "unet10", "pix2pix7")
-COMPARATORS = ("unet", "deeplabv3plus", "fcn", "pspnet", "refinenet", "segnet")
+FAMILY = ("unet6", "unet6_dil", "unet10")
+OTHERS = ("pix2pix7", "unet", "deeplabv3plus", "fcn", "pspnet", "refinenet", "segnet")
+GAN = ("gan_unet2d", "models", "make_network")
 NETWORKS = {
     # name: bundle, module, function, arguments; one line for each network that takes slices
-    **{name: ("gan_unet2d", "models", "make_network", {"name": name}) for name in GAN + COMPARATORS},
+    **{name: (*GAN, {"name": name, "features": 32}) for name in FAMILY},
+    "unet6_64": (*GAN, {"name": "unet6", "features": 64}),
+    **{name: (*GAN, {"name": name, "features": 64}) for name in OTHERS},
     "unet6_incep": ("unetpp_pretrained", "network", "EncoderUNetPlusPlus", {"encoder": "inceptionv4"}),
     "unet6_vgg": ("unetpp_pretrained", "network", "EncoderUNetPlusPlus", {"encoder": "vgg16"}),
 }
