@@ -24,7 +24,8 @@ p { margin: 4px 0; } .case, .hint, footer { color: var(--soft); font-size: .9rem
 #view { display: block; width: 100%; max-height: 70vh; background: #000; border-radius: 6px; outline: none; }
 #view:focus-visible { box-shadow: 0 0 0 2px #4da3ff; }
 #lines path { fill: none; stroke-width: 1.6; vector-effect: non-scaling-stroke; }
-.mark { position: absolute; top: 46%; color: #9fb0c0; font-size: .95rem; }
+.mark { position: absolute; top: 46%; color: #cfe0f0; font-size: .95rem;
+  text-shadow: 0 0 4px #000, 0 0 2px #000; }
 .mark.r { left: 8px; } .mark.l { right: 8px; }
 #where { position: absolute; left: 8px; top: 6px; font-size: .85rem; color: #9fb0c0; }
 #areas { display: block; width: calc(100% - 16px); margin: 8px 8px 0; height: 22px; }

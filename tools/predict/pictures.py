@@ -125,7 +125,7 @@ def report_picture(measured: Measured, view: View) -> bytes:
     foot = "Research use only, not a medical device. Patient's right is on the left."
     draw.text((20, page.height - 32), foot, fill="#9aa4ae", font=_font(15))
     buffer = io.BytesIO()
-    page.save(buffer, format="PNG")
+    page.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
