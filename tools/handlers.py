@@ -7,9 +7,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import TimeLimit
+from monai.engines.utils import IterationEvents
 from monai.handlers import EarlyStopHandler
 
-__all__ = ["EarlyStop", "TimeLimitHandler"]
+__all__ = ["EarlyStop", "ListedOutput", "TimeLimitHandler"]
 
 
 class EarlyStop(EarlyStopHandler):
@@ -30,6 +31,22 @@ class EarlyStop(EarlyStopHandler):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on counting from there."""
         self._handler.load_state_dict(state)
+
+
+class ListedOutput:
+    """The output of an iteration as a list of one dictionary, `[{"image": ..., "loss": ...}]`.
+
+    MONAI's handlers, and its `--tracking mlflow`, expect the list that a trainer leaves when it decollates
+    the batch into images. That costs more than cutting the batch; a batch left whole is a list of one.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Wrap the output as soon as the model has been updated."""
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Wrap the output."""
+        engine.state.output = [engine.state.output]
 
 
 class TimeLimitHandler(TimeLimit):

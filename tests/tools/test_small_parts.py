@@ -10,15 +10,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.data import MetaTensor
+from monai.engines import SupervisedTrainer
+from monai.handlers import from_engine
 from torch.utils.tensorboard import SummaryWriter
 
 from tools.__main__ import COMMANDS, main
 from tools.checkpoint import TrainingState
 from tools.errors import InputError
 from tools.flags import is_true
-from tools.handlers import TimeLimitHandler
+from tools.handlers import ListedOutput, TimeLimitHandler
 from tools.precision import autocast_dtype, with_precision
 from tools.report import OverlayCase, learning_curve_picture, overlay_picture, read_scalars
 from tools.spacing import ResampleSpacingd
@@ -166,3 +168,26 @@ def test_resume_false_does_not_read_the_state(tmp_path):
     run("false")
     with pytest.raises(InputError, match=r"state\.pt: expected the state of an interrupted training"):
         run("true")
+
+
+def test_output_is_as_mlflow_tracking_reads_it():
+    """`from_engine(["loss"], first=True)` is what MONAI's `--tracking mlflow` logs."""
+    network = torch.nn.Linear(1, 1)
+    seen = []
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[{"image": torch.ones(2, 1), "label": torch.zeros(2, 1)}],
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.0),
+        loss_function=torch.nn.MSELoss(),
+        decollate=False,
+        train_handlers=[ListedOutput()],
+    )
+    read = from_engine(["loss"], first=True)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: seen.append(read(engine.state.output))
+    )
+    trainer.run()
+    expected = (network(torch.ones(1, 1)) ** 2).item()
+    assert float(seen[0]) == pytest.approx(expected)

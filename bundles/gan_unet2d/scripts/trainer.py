@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -82,7 +82,7 @@ class AdversarialTrainer(SupervisedTrainer):
         output.update(engine._train_discriminator(image, label.to(predicted), predicted.detach()))
         output.update(engine._train_generator(image, label, output[Keys.PRED], predicted))
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        return output
+        return engine.state.output
 
     def _train_discriminator(self, image: Tensor, label: Tensor, predicted: Tensor) -> dict[str, Tensor]:
         """One step of D; `predicted` has no gradient."""
@@ -125,8 +125,13 @@ def _cross_entropy(logits: Tensor, target: float) -> Tensor:
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
 
-def losses(output: Mapping[str, Tensor]) -> dict[str, float]:
-    """The numbers of an iteration by their names, for StatsHandler and TensorBoardStatsHandler."""
+def losses(output: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """The numbers of an iteration by their names, for StatsHandler and TensorBoardStatsHandler.
+
+    Args:
+        output: of an iteration, as `tools.handlers.ListedOutput` leaves it.
+    """
+    output = output[0]
     names = (
         Keys.LOSS,
         "dice_loss",

@@ -63,7 +63,7 @@ def _train(folder: Path) -> None:
     start = {name: {k: v.clone() for k, v in part(name).state_dict().items()} for name in names}
     workflow.run()
     result = {name: part(name).state_dict() for name in names}
-    against, image = part("phases").against_discriminator, part("train#trainer").state.output["image"]
+    against, image = part("phases").against_discriminator, part("train#trainer").state.output[0]["image"]
     torch.save(
         {**result, "start": start, "against": against, "image": image},
         folder / f"rank{os.environ['RANK']}.pt",

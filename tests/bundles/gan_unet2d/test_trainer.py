@@ -193,7 +193,7 @@ def test_bfloat16_networks_train(make_trainer):
     generator, discriminator = (with_precision(network, "cpu", amp=True) for network in networks)
     trainer = make_trainer(generator, discriminator, batches(2, size=32))
     trainer.run()
-    numbers = losses(trainer.state.output)
+    numbers = losses([trainer.state.output])
     assert list(numbers) == [
         "train_loss", "dice_loss", "adversarial_loss", "discriminator_loss", "accuracy_real", "accuracy_fake",
     ]  # fmt: skip

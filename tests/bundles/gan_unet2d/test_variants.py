@@ -69,7 +69,7 @@ def test_starts_and_trains(bundle, data, tmp_path, name):
     assert type(network).__name__ == kind
     before = [p.detach().clone() for p in network.parameters()]
     workflow.run()
-    output = trainer.state.output
+    (output,) = trainer.state.output
     assert trainer.state.iteration == 1
     assert output["image"].shape == (2, channels, *overrides["size"])
     assert output["pred"].shape == (2, 1, *overrides["size"])
