@@ -125,6 +125,8 @@ def make_page(
     left_out = [name for name in models if name not in scores]
     if left_out:
         parts.append(f"Not run here: {', '.join(left_out)}.")
+    if not times:
+        parts.append("Table II is left out; `benchmarks/bench_slices.py` measures the time per slice.")
     parts += [
         "## All networks (table I, figures 10, 11 and 14)",
         METRICS.format(", and after so short a training hardly that" if quick else ""),
