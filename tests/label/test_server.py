@@ -144,6 +144,8 @@ def test_bad_image_is_an_error_and_the_server_lives(server, app):
 
 @pytest.mark.parametrize("name", bundles())
 def test_training_changes_the_weights(server, app, name):
+    if name == "unetpp_pretrained":
+        pytest.skip("its training begins with ImageNet weights, which would have to be downloaded")
     for case in ("case_000", "case_001", "case_002"):
         with (app / "set" / "labels" / f"{case}.nii.gz").open("rb") as stream:
             answer = requests.put(
