@@ -32,7 +32,7 @@ source = {"ckpt_file": f"{out}/model.pt", "config_file": "configs/inference.yaml
 names = {"input_names": ["image"], "output_names": ["pred"]}
 axes = {"dynamic_axes": {"image": {0: "batch"}, "pred": {0: "batch"}}}
 onnx_export("network_def", f"{out}/model.onnx", converter_kwargs={**names, **axes}, **source)
-ckpt_export("network_def", f"{out}/model.ts", meta_file="configs/metadata.json", use_trace=True, **source)
+ckpt_export("network_def", f"{out}/model.ts", meta_file="configs/metadata.json", key_in_ckpt="", **source)
 
 image = torch.rand(3, *shape[1:])
 with torch.no_grad():

@@ -2,71 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import jsonschema
 import pytest
-import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 
-WORKFLOWS = [
-    ("train", ["configs/train.yaml"]),
-    ("infer", ["configs/train.yaml", "configs/evaluate.yaml"]),
-    ("infer", ["configs/inference.yaml"]),
-]
+from tests.bundles.config_checks import *  # noqa: F403
 
 
-@pytest.mark.parametrize(("kind", "files"), WORKFLOWS, ids=["train", "evaluate", "inference"])
-def test_properties(bundle, tiny_slices, kind, files):
-    overrides = {key: str(value) if isinstance(value, Path) else value for key, value in tiny_slices.items()}
-    scans = {"dataset_dir": f"{overrides['phantom_dir']}/images"} if "inference.yaml" in files[0] else {}
-    workflow = ConfigWorkflow(files, workflow_type=kind, **overrides, **scans)
-    workflow.initialize()
-    assert workflow.check_properties() == []
-
-
-@pytest.mark.parametrize(
-    ("files", "run_id", "target"),
-    [
-        (WORKFLOWS[0][1], "training", "@fit"),
-        (WORKFLOWS[1][1], "evaluating", None),
-        (WORKFLOWS[2][1], "inferring", None),
-    ],
-)
-def test_both_run_ids(bundle, files, run_id, target):
-    """The command line uses the paper's word, MONAI Label and the model zoo use `run`."""
-    parser = ConfigParser()
-    parser.read_config(files)
-    assert parser[run_id] == "@run"
-    assert parser["run"] == target if target else isinstance(parser["run"], list)
-
-
-def test_metadata_schema(bundle, real_data):
-    schema = json.loads((real_data / "schema" / "meta_schema_20240725.json").read_text())
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    jsonschema.validate(metadata, schema)
-    assert metadata["version"] in metadata["changelog"]
-
-
-def test_network_in_and_out(bundle):
-    verify_net_in_out("network_def", "configs/metadata.json", "configs/inference.yaml", device="cpu", n=2)
-
-
-def test_export(bundle, tmp_path):
-    """The exported network gives what the network gives."""
-    from scripts.network import DUNet
-
-    network = DUNet().eval()
-    torch.save(network.state_dict(), tmp_path / "model.pt")
-    ckpt_export(
-        "network_def",
-        str(tmp_path / "model.ts"),
-        ckpt_file=str(tmp_path / "model.pt"),
-        meta_file="configs/metadata.json",
-        config_file="configs/inference.yaml",
-        key_in_ckpt="",
-    )
-    x = torch.rand(1, 1, 32, 48)
-    with torch.no_grad():
-        assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(x), network(x), atol=1e-5)
+@pytest.fixture
+def overrides(tiny_slices):
+    return tiny_slices
