@@ -35,11 +35,7 @@ def keep_large_components(label: Tensor, fraction: float = 0.1) -> Tensor:
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction must be from 0 to 1, got {fraction}")
-    if label.ndim not in (3, 4) or label.shape[0] != 1:
-        raise ValueError(
-            f"label must have one channel and 2 or 3 spatial dimensions, got {tuple(label.shape)}"
-        )
-    plain = label.as_tensor() if isinstance(label, MetaTensor) else label
+    plain = _plain(label)
     mask = (plain[0] != 0).cpu().numpy()
     components, count = cc3d.connected_components(
         mask, connectivity=26 if mask.ndim == 3 else 8, return_N=True
@@ -52,7 +48,29 @@ def keep_large_components(label: Tensor, fraction: float = 0.1) -> Tensor:
     return label.masked_fill(torch.from_numpy(small[components]).to(label.device), 0)
 
 
-class KeepLargeComponentsd(MapTransform):
+class _LabelMapd(MapTransform):
+    """Cleans up each of its keys by `clean`."""
+
+    def clean(self, label: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.clean(d[key])
+        return d
+
+
+def _plain(label: Tensor) -> Tensor:
+    """A label map's tensor without metadata; ValueError if it is none."""
+    if label.ndim not in (3, 4) or label.shape[0] != 1:
+        raise ValueError(
+            f"label must have one channel and 2 or 3 spatial dimensions, got {tuple(label.shape)}"
+        )
+    return label.as_tensor() if isinstance(label, MetaTensor) else label
+
+
+class KeepLargeComponentsd(_LabelMapd):
     """Dictionary version of `keep_large_components`.
 
     Args:
@@ -65,12 +83,8 @@ class KeepLargeComponentsd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.fraction = fraction
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        if self.fraction:
-            for key in self.key_iterator(d):
-                d[key] = keep_large_components(d[key], self.fraction)
-        return d
+    def clean(self, label: Tensor) -> Tensor:
+        return keep_large_components(label, self.fraction) if self.fraction else label
 
 
 def close_open(label: Tensor, size: int = 3) -> Tensor:
@@ -92,11 +106,7 @@ def close_open(label: Tensor, size: int = 3) -> Tensor:
     """
     if size < 1 or size % 2 == 0:
         raise ValueError(f"size must be odd and at least 1, got {size}")
-    if label.ndim not in (3, 4) or label.shape[0] != 1:
-        raise ValueError(
-            f"label must have one channel and 2 or 3 spatial dimensions, got {tuple(label.shape)}"
-        )
-    plain = label.as_tensor() if isinstance(label, MetaTensor) else label
+    plain = _plain(label)
     slices = plain if plain.ndim == 3 else plain[0].movedim(-1, 0)
 
     def dilated(x: Tensor) -> Tensor:
@@ -115,7 +125,7 @@ def close_open(label: Tensor, size: int = 3) -> Tensor:
     )
 
 
-class CloseOpend(MapTransform):
+class CloseOpend(_LabelMapd):
     """Dictionary version of `close_open`.
 
     Args:
@@ -128,9 +138,5 @@ class CloseOpend(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.size = size
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        if self.size > 1:
-            for key in self.key_iterator(d):
-                d[key] = close_open(d[key], self.size)
-        return d
+    def clean(self, label: Tensor) -> Tensor:
+        return close_open(label, self.size) if self.size > 1 else label

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 from PIL import Image
 
+from tests.bundles.runs import workflow
 from tools.datasets import prepare
 from tools.phantom import write_phantoms
 from tools.slice_preprocessing import SlicePreprocessing
@@ -33,12 +33,6 @@ def slices(tmp_path_factory) -> Path:
     )
     prepare("ct_ich_v1", root / "ct", root / "patients.json", folds=3, progress=False)
     return root
-
-
-def workflow(kind: str, *files: str, **overrides: object) -> ConfigWorkflow:
-    result = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **overrides)
-    result.initialize()
-    return result
 
 
 @pytest.fixture(scope="module")

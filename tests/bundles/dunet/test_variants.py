@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 
+from tests.bundles.runs import check_evaluated_slices, check_inferred, held_out_case, workflow
 from tools.phantom import write_phantoms
 from tools.report import read_scalars
 
@@ -36,12 +33,6 @@ def data(tmp_path_factory) -> dict[str, object]:
     spacing, shape = (3.0, 3.0, 10.0), (64, 64, 12)
     write_phantoms(root / "data", cases=3, seed=3, folds=3, kind="edh+iph", shape=shape, spacing=spacing)
     return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache"), "size": [64, 64]}
-
-
-def workflow(kind: str, *files: str, **overrides: object) -> ConfigWorkflow:
-    result = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **overrides)
-    result.initialize()
-    return result
 
 
 def overlay(name: str) -> list[str]:
@@ -73,28 +64,17 @@ def test_trains_evaluates_and_infers(bundle, data, tmp_path, name):
 
     evaluation = workflow("infer", "train.yaml", "evaluate.yaml", *overlay(name), **data, **folders, **small)
     evaluation.run()
-    cases = json.loads((Path(data["dataset_dir"]) / "dataset.json").read_text())["training"]
-    held_out = next(item for item in cases if item["fold"] == 0)
-    with (tmp_path / "slice_metrics" / "per_case.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 12
-    truth = nib.load(Path(data["dataset_dir"]) / held_out["label"]).get_fdata() > 0
-    found = nib.load(tmp_path / "predictions" / f"{held_out['case']}_seg.nii.gz").get_fdata() > 0
-    for k, row in enumerate(rows):
-        total = truth[..., k].sum() + found[..., k].sum()
-        dice = 2 * (truth[..., k] & found[..., k]).sum() / total if total else 1.0
-        assert float(row["dice"]) == pytest.approx(dice, abs=1e-6)
+    found = check_evaluated_slices(tmp_path, data["dataset_dir"])
     with (tmp_path / "slice_metrics" / "slice_detection.csv").open(newline="") as file:
         assert [row["threshold"] for row in csv.DictReader(file)] == ["0.5", "0.6", "0.7", "0.8", "0.9"]
 
     if name == "weights":
         return  # an overlay of training and evaluation
-    image = Path(data["dataset_dir"]) / held_out["image"]
+    case = held_out_case(data["dataset_dir"])
+    image = Path(data["dataset_dir"]) / case["image"]
     inference = workflow(
         "infer", "inference.yaml", *overlay(name), output_dir=str(tmp_path / "out"), dataset_dir=str(image),
         ckpt_path=str(tmp_path / "model.pt"), size=data["size"], **small,
     )  # fmt: skip
     inference.run()
-    again = nib.load(tmp_path / "out" / f"{held_out['case']}_seg.nii.gz")
-    assert np.array_equal(again.get_fdata() > 0, found)
-    assert np.allclose(again.affine, nib.load(image).affine, atol=1e-5)
+    check_inferred(tmp_path / "out" / f"{case['case']}_seg.nii.gz", image, found)

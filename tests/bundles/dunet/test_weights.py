@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 
+from tests.bundles.runs import workflow
 from tools.datasets import prepare
 
 
@@ -33,12 +33,8 @@ def test_real_slices_score_what_the_card_says(bundle, real_data, tmp_path):
     prepare("ct_ich_v1", real_data / "ct_ich_v1.0.0_sample", tmp_path / "all.json", folds=0, progress=False)
     items = json.loads((tmp_path / "all.json").read_text())["training"]
     (tmp_path / "dataset.json").write_text(json.dumps({"training": [], "testing": items}))
-    evaluation = ConfigWorkflow(
-        ["configs/train.yaml", "configs/evaluate.yaml"], workflow_type="infer",
-        dataset_dir=str(tmp_path), output_dir=str(tmp_path / "eval"), amp=False,
-    )  # fmt: skip
-    evaluation.initialize()
-    evaluation.run()
+    folders = {"dataset_dir": tmp_path, "output_dir": tmp_path / "eval"}
+    workflow("infer", "train.yaml", "evaluate.yaml", amp=False, **folders).run()
     with (tmp_path / "eval" / "slice_metrics" / "per_case.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 21

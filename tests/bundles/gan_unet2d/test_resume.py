@@ -10,6 +10,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
+from tests.bundles.runs import same, workflow
 from tools.phantom import write_phantoms
 
 BATCHES = 3  # per epoch: 2 cases of 5 slices, 4 to a batch
@@ -33,17 +34,10 @@ def overrides(bundle, tmp_path_factory) -> dict[str, Any]:
 
 
 def training(folder: Path, overrides: dict[str, Any]) -> ConfigWorkflow:
-    folders = {"ckpt_dir": str(folder), "output_dir": str(folder / "eval")}
-    workflow = ConfigWorkflow(
-        "configs/train.yaml",
-        workflow_type="train",
-        **overrides,
-        **folders,
-        **{"train#handlers#1#minutes": 0.0},
-    )
-    workflow.initialize()
-    workflow.parser.get_parsed_content("run#0")  # networks are made in the order in which `run` makes them
-    return workflow
+    folders = {"ckpt_dir": folder, "output_dir": folder / "eval"}
+    result = workflow("train", "train.yaml", **overrides, **folders, **{"train#handlers#1#minutes": 0.0})
+    result.parser.get_parsed_content("run#0")  # networks are made in the order in which `run` makes them
+    return result
 
 
 def outcome(workflow: ConfigWorkflow) -> dict[str, Any]:
@@ -56,16 +50,6 @@ def outcome(workflow: ConfigWorkflow) -> dict[str, Any]:
         "epoch": part("train#trainer").state.epoch,
         "random": torch.get_rng_state(),
     }
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from PIL import Image
 
+from tests.bundles.runs import workflow
 from tools.datasets import prepare
 from tools.errors import InputError
 from tools.report import read_scalars
@@ -23,10 +24,7 @@ SMALL = {"features": 8, "discriminator_features": 4}
 
 
 def run(kind: str, *files: str, **overrides: Any) -> None:
-    texts = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
-    workflow = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **texts)
-    workflow.initialize()
-    workflow.run()
+    workflow(kind, *files, **overrides).run()
 
 
 @pytest.fixture(scope="module")

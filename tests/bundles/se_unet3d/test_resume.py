@@ -15,8 +15,10 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
+from tests.bundles.runs import same, workflow
 from tools.phantom import write_phantoms
 
+ROOT = Path(__file__).resolve().parents[3]
 BATCHES = 3  # per epoch: 2 cases of 5 patches, 4 to a batch
 
 
@@ -29,10 +31,8 @@ def overrides(bundle, tmp_path_factory) -> dict[str, object]:
 
 
 def training(folder: Path, overrides: dict[str, object], **more: object) -> ConfigWorkflow:
-    folders = {"ckpt_dir": str(folder), "output_dir": str(folder / "eval")}
-    workflow = ConfigWorkflow("configs/train.yaml", workflow_type="train", **overrides, **folders, **more)
-    workflow.initialize()
-    return workflow
+    folders = {"ckpt_dir": folder, "output_dir": folder / "eval"}
+    return workflow("train", "train.yaml", **overrides, **folders, **more)
 
 
 def outcome(workflow: ConfigWorkflow) -> dict[str, object]:
@@ -46,14 +46,6 @@ def outcome(workflow: ConfigWorkflow) -> dict[str, object]:
         "epoch": part("train#trainer").state.epoch,
         "random": torch.get_rng_state(),
     }
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    return a == b
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +69,7 @@ def killed(folder: Path, overrides: dict[str, object], iteration: int, minutes: 
     arguments = json.dumps([str(folder), overrides, iteration, minutes])
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([os.getcwd(), str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     child = subprocess.run(
         [sys.executable, __file__, arguments], env=environment, capture_output=True, text=True

@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from monai.losses import DiceCELoss
 
+from tests.bundles.runs import check_inferred, workflow
 from tools.errors import InputError
 from tools.phantom import write_phantoms
 from tools.registration import AIR_HU, SOFT_HU, register_rigid
@@ -59,12 +60,6 @@ def data(tmp_path_factory) -> dict[str, str]:
     return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache")}
 
 
-def workflow(kind: str, *files: str, **overrides: object) -> ConfigWorkflow:
-    result = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **overrides)
-    result.initialize()
-    return result
-
-
 def test_every_overlay_is_tested(bundle):
     files = {path.stem for path in (bundle / "configs" / "variants").glob("*.yaml")}
     assert files - {"demo", "ensemble", "weights"} == set(VARIANTS)
@@ -93,9 +88,7 @@ def test_trains_and_infers(bundle, data, tmp_path, name):
         **{"dataset#data": [volumes]}, **size,
     )  # fmt: skip
     inference.run()
-    mask, image = nib.load(tmp_path / "case_000_seg.nii.gz"), nib.load(volumes["image"])
-    assert mask.shape == image.shape
-    assert np.allclose(mask.affine, image.affine, atol=1e-5)
+    check_inferred(tmp_path / "case_000_seg.nii.gz", Path(volumes["image"]))
 
 
 @pytest.mark.parametrize("name", ["no_symmetric", "instance2022"])

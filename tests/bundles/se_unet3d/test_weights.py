@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from tests.bundles.runs import workflow
 from tools.checkpoint import export_weights, require_weights, trained_with
 from tools.errors import InputError
 from tools.phantom import write_phantoms
@@ -74,11 +75,8 @@ def test_training_keeps_shipped_weights_and_inference_takes_the_new_settings(wei
     shipped = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
     folders = {"ckpt_dir": str(tmp_path / "models"), "output_dir": str(tmp_path)}
     tiny = {"spacing": [3.0, 3.0, 8.0], "roi_size": [24, 24, 8], "patches_per_case": 8, "batch_size": 8}
-    training = ConfigWorkflow(
-        ["configs/train.yaml", "configs/variants/weights.yaml"],
-        workflow_type="train", **data, **folders, **tiny, max_epochs=2, val_interval=1,
-    )  # fmt: skip
-    training.initialize()
+    files = ("train.yaml", "variants/weights.yaml")
+    training = workflow("train", *files, **data, **folders, **tiny, max_epochs=2, val_interval=1)
     training.run()
     assert training.parser.get_parsed_content("optimizer").param_groups[0]["lr"] == pytest.approx(0)
     for name, content in shipped.items():

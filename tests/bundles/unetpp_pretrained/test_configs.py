@@ -7,9 +7,10 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
 from tests.bundles.config_checks import *  # noqa: F403
+from tests.bundles.runs import workflow
 from tools.phantom import write_phantoms
 
 SMALL = {"encoder": "vgg11", "encoder_depth": 3, "decoder_channels": [16, 8, 8]}
@@ -48,12 +49,8 @@ def test_shipped_weights(bundle, tmp_path):
         shape=(256, 256, 12),
         spacing=(0.9, 0.9, 12.0),
     )
-    workflow = ConfigWorkflow(
-        "configs/inference.yaml", workflow_type="infer", dataset_dir=str(tmp_path / "data" / "images"),
-        output_dir=str(tmp_path / "out"),
-    )  # fmt: skip
-    workflow.initialize()
-    workflow.run()
+    folders = {"dataset_dir": tmp_path / "data" / "images", "output_dir": tmp_path / "out"}
+    workflow("infer", "inference.yaml", **folders).run()
     item = json.loads((tmp_path / "data" / "dataset.json").read_text())["training"][0]
     truth = nib.load(tmp_path / "data" / item["label"]).get_fdata() > 0
     found = nib.load(tmp_path / "out" / f"{item['case']}_seg.nii.gz").get_fdata() > 0

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
-from monai.bundle import ConfigWorkflow
 from PIL import Image
 
+from tests.bundles.runs import check_evaluated_slices, check_inferred, held_out_case, workflow
 from tools.errors import InputError
 from tools.phantom import write_phantoms
 
@@ -54,12 +52,6 @@ def imagenet(bundle, tmp_path_factory) -> dict[str, Path]:
         network = EncoderUNetPlusPlus(name, encoder_depth=3, decoder_channels=(16, 8, 8))
         torch.save(network.encoder.state_dict(), files[name])
     return files
-
-
-def workflow(kind: str, *files: str, **overrides: object) -> ConfigWorkflow:
-    result = ConfigWorkflow([f"configs/{file}" for file in files], workflow_type=kind, **overrides)
-    result.initialize()
-    return result
 
 
 def test_every_overlay_is_tested(bundle):
@@ -110,30 +102,19 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
         "infer", "train.yaml", "evaluate.yaml", f"variants/{name}.yaml", **data, **folders, **small
     )
     evaluation.run()
-    cases = json.loads((Path(data["dataset_dir"]) / "dataset.json").read_text())["training"]
-    held_out = next(item for item in cases if item["fold"] == 0)
-    with (tmp_path / "slice_metrics" / "per_case.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 12
-    truth = nib.load(Path(data["dataset_dir"]) / held_out["label"]).get_fdata() > 0
-    found = nib.load(tmp_path / "predictions" / f"{held_out['case']}_seg.nii.gz").get_fdata() > 0
-    for k, row in enumerate(rows):
-        total = truth[..., k].sum() + found[..., k].sum()
-        dice = 2 * (truth[..., k] & found[..., k]).sum() / total if total else 1.0
-        assert float(row["dice"]) == pytest.approx(dice, abs=1e-6)
+    found = check_evaluated_slices(tmp_path, data["dataset_dir"])
     assert (tmp_path / "slice_metrics" / "precision_recall.png").is_file()
 
     if name == "weights":
         return  # an overlay of training and evaluation
-    image = Path(data["dataset_dir"]) / held_out["image"]
+    case = held_out_case(data["dataset_dir"])
+    image = Path(data["dataset_dir"]) / case["image"]
     inference = workflow(
         "infer", "inference.yaml", f"variants/{name}.yaml", dataset_dir=str(image),
         output_dir=str(tmp_path / "out"), ckpt_path=str(tmp_path / "model.pt"), **small,
     )  # fmt: skip
     inference.run()
-    again = nib.load(tmp_path / "out" / f"{held_out['case']}_seg.nii.gz")
-    assert np.array_equal(again.get_fdata() > 0, found)
-    assert np.allclose(again.affine, nib.load(image).affine, atol=1e-5)
+    check_inferred(tmp_path / "out" / f"{case['case']}_seg.nii.gz", image, found)
 
 
 @pytest.fixture(scope="module")
