@@ -10,12 +10,12 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from tools.bundle_run import BundleRun, bundle_folder, config_files, run_all
-from tools.datasets.folds import LEAK_WARNING, SPLITS
 from tools.errors import InputError
 from tools.metrics import compare_runs, read_csv, summarize, summary_markdown
 from tools.metrics.page import records
 from tools.metrics.summary import GROUPS
 from tools.metrics.tables import Row, write_atomically, write_csv, write_json
+from tools.splits import LEAK_WARNING, SPLITS
 
 __all__ = ["assign_folds", "collect", "compare_splits", "compare_variants", "crossval", "fold_runs"]
 
@@ -152,6 +152,8 @@ def fold_runs(
     datalist = _write_datalist(folder, files, overrides, folds, seed, by, root / "data")
     if "datalist_name" in overrides:  # the list with folds stands in for it
         overrides = {**overrides, "datalist_name": datalist.name}
+    if by == "slice":
+        overrides = {**overrides, "split": by}  # the bundle's own leave to do so
     return [
         BundleRun(
             folder,
@@ -263,11 +265,9 @@ def _write_datalist(
     """The bundle's training cases with their folds; no test cases, so that folds are what is evaluated."""
     parser = ConfigParser()
     parser.read_config([str(folder / file) for file in files])
-    parser.update(
-        {
-            "bundle_root": str(folder),
-            **{key: str(v) if isinstance(v, Path) else v for key, v in overrides.items()},
-        }
-    )
+    values = {key: str(v) if isinstance(v, Path) else v for key, v in overrides.items()}
+    parser.update({"bundle_root": str(folder), **values})
+    if "split" in parser:
+        parser["split"] = "slice"  # whatever the folds are, they are dealt anew
     cases = assign_folds(parser.get_parsed_content("datalist")["training"], folds, seed, by)
     return write_json(out / "dataset.json", {"training": cases})

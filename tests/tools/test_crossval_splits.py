@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tools.crossval import assign_folds, compare_splits, crossval
-from tools.datasets.folds import LEAK_WARNING
 from tools.errors import InputError
 from tools.metrics.report import case_row
+from tools.splits import LEAK_WARNING
 
 TYPES = ["edh", "edh+sah", "", "", "sdh"]
 

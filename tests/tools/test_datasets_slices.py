@@ -20,8 +20,6 @@ from tools.datasets import prepare, read_slice, read_slice_mask, window_to_hu
 from tools.errors import InputError
 from tools.phantom import write_phantoms
 
-BRAIN = (40, 120)
-
 
 def save(path: Path, grey: np.ndarray, mode: str = "L") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
-from tools.datasets.folds import LEAK_WARNING
 from tools.errors import InputError
 from tools.metrics.report import case_row
 from tools.reproduce import dunet, hssayeni2020, papers, reproduce
 from tools.reproduce.slices_data import SliceData, slice_data
+from tools.splits import LEAK_WARNING
 
 PHANTOM = {"cases": 6, "seed": 4, "kind": "any", "shape": [64, 64, 8], "spacing": [3.3, 3.3, 18.0]}
 

@@ -8,12 +8,7 @@ import numpy as np
 
 from tools.datasets.collection import TYPES, Record
 from tools.errors import InputError
-
-SPLITS = ("patient", "slice")
-LEAK_WARNING = (
-    "Split by slice: neighbouring slices of one patient lie in different folds, so scores are optimistic "
-    "(published figures on CT-ICH: about 0.7 and more by slice, 0.3 to 0.4 by patient)."
-)
+from tools.splits import SPLITS
 
 
 def split(

@@ -11,11 +11,12 @@ from typing import Any
 
 from tools.datasets.catalogue import CATALOGUE
 from tools.datasets.collection import TYPES, Collection, Options, Record
-from tools.datasets.folds import LEAK_WARNING, balanced, check_split, leaking_patients, split
+from tools.datasets.folds import balanced, check_split, leaking_patients, split
 from tools.datasets.report import Report, make_report
 from tools.datasets.volumes import volume_slices
 from tools.errors import InputError
 from tools.files import write_bytes
+from tools.splits import LEAK_WARNING
 
 #: Findings that `strict` does not accept.
 FAULTS = ("missing", "contradiction", "unexpected")

@@ -42,10 +42,6 @@ class Setting:
     command: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def option(self, name: str, default: Any) -> Any:
-        """Value of an option."""
-        return self.options.get(name, default)
-
 
 def papers() -> list[str]:
     """Names of the papers that can be reproduced."""

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from tools.bundle_run import BundleRun, bundle_folder, config_files, run_all
-from tools.datasets.folds import LEAK_WARNING, SPLITS
 from tools.epoch_choice import CHECKPOINT, best_epoch, epoch_rows, epoch_table
 from tools.errors import InputError
 from tools.metrics.overlap import overlap_scores
@@ -26,6 +25,7 @@ from tools.reproduce import Setting
 from tools.reproduce.page import markdown, provenance
 from tools.reproduce.rescore import rescore
 from tools.reproduce.slices_data import SliceData, slice_data
+from tools.splits import LEAK_WARNING, SPLITS
 
 __all__ = ["ARCHITECTURES", "Result", "make_page", "reproduce"]
 

@@ -10,7 +10,6 @@ from torch import nn
 
 __all__ = ["PatchDiscriminator", "Pix2Pix"]
 
-TRANSPOSED = {"is_transposed": True, "output_padding": 0}
 # the order in which the text lists a step's layers: convolution, activation, normalisation
 step = partial(
     Convolution, 2, kernel_size=4, padding=1, act=("leakyrelu", {"negative_slope": 0.2}), adn_ordering="AN"

@@ -239,15 +239,3 @@ def test_patient_on_both_sides_is_named(pictures, entries):
     text = str(cause(raised.value))
     assert text.startswith("patient p0: expected all images on one side of the split, found fold 0")
     assert "fold 1" in text
-
-
-def test_patient_in_training_and_test_set_is_named(bundle):
-    from scripts.split import one_side_per_patient
-
-    training = [{"image": "a.nii.gz", "patient": 7, "fold": 0}, {"image": "b.nii.gz", "fold": 1}]
-    with pytest.raises(
-        InputError, match=r"patient 7: expected all images on one side .* fold 0 .* the test set"
-    ):
-        one_side_per_patient({"training": training, "testing": [{"image": "c.nii.gz", "patient": "7"}]})
-    with pytest.raises(InputError, match="split: expected one of patient, slice, found 'case'"):
-        one_side_per_patient({"training": training, "testing": []}, "case")
