@@ -69,6 +69,7 @@ QUICK_GAN: dict[str, Any] = {
     "discriminator_features": 16,
     "encoder": "resnet18",
 }
+PIX2PIX = {"size": [128, 128]}  # what its seven steps down need
 FULL: dict[str, Any] = {
     "phantom": {
         "cases": 60, "test_cases": 30, "seed": 7, "kind": "any", "folds": 5,
@@ -83,8 +84,6 @@ def reproduce(setting: Setting) -> str:
     names = options.pop("rows", None)
     if names is None:
         names = [name for name, model in MODELS.items() if _available(model)]
-        if setting.quick:
-            names.remove("Pix2Pix7")  # needs slices of 128x128 at least
     names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     unknown = [name for name in names if name not in MODELS]
     if unknown:
@@ -123,7 +122,8 @@ def _configuration(name: str, quick: bool, options: Mapping[str, Any]) -> Config
     """A row as a run; `--quick` has no ImageNet weights to fetch."""
     model = MODELS[name]
     if model.bundle == "gan_unet2d":
-        own = {key: value for key, value in QUICK_GAN.items() if quick and key not in options}
+        quick_keys = {**QUICK_GAN, **(PIX2PIX if name == "Pix2Pix7" else {})}
+        own = {key: value for key, value in quick_keys.items() if quick and key not in options}
         return Configuration(name, model.bundle, model.overlays, own)
     return Configuration(name, model.bundle, (*model.overlays, *(["from_scratch"] if quick else [])))
 

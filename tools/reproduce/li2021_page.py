@@ -159,7 +159,8 @@ def _about(command: str, first: Scores, keys: Mapping[str, Any], quick: bool) ->
     if quick:
         more["training"] = (
             f"{keys['max_epochs']} epochs of {keys['slices_per_case']} slices per case at "
-            f"{'x'.join(map(str, keys['size']))} pixels, Adam {keys['learning_rate']:g}; "
+            f"{'x'.join(map(str, keys['size']))} pixels (Pix2Pix7, if smaller: 128x128), "
+            f"Adam {keys['learning_rate']:g}; "
             f"adversarial training after {keys['pretrain_epochs']} of them"
         )
         more["networks"] = (
