@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -14,6 +15,7 @@ from tools.crossval import fold_runs
 from tools.errors import InputError
 from tools.metrics import read_csv
 from tools.reproduce import abramova2021, papers, reproduce
+from tools.reproduce.false_positives import by_place
 from tools.reproduce.page import beside_table, figure, markdown, order_agreement, paired_table, provenance
 from tools.reproduce.runs import Configuration, run_configurations
 
@@ -197,8 +199,24 @@ def test_abramova2021_in_small(tmp_path):
     assert "| unet3d | 0.765 | not run |" in page
     assert "Not tested: it takes the rows `brain` and `final`." in page
     assert "2, each scored once; 1 with IVH" in page
+    assert "|  | found | missed | beside the lesion |" in page
     with pytest.raises(InputError, match=r"rows: expected among .*, found nothing"):
         reproduce("abramova2021", quick=True, out=str(tmp_path), work_dir=str(tmp_path), rows="nothing")
+
+
+def test_false_positives_by_place():
+    """A row of voxels of 5x2x2 mm, 0.02 mL each, from the skull through the brain: counted by hand."""
+    #           0  1  2  3  4  5  6  7  8  9  10 11
+    brain = [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]  # 1 lies 5 mm from what is no brain, 2 lies 10 mm
+    lesion = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+    ventricle = [0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0]  # 7 lies 5 mm beside the lesion
+    predicted = [1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 1]  # 11 lies 10 mm beside the lesion
+    masks = [np.array(m, bool)[:, None, None] for m in (predicted, lesion, ventricle, brain)]
+    found = by_place(*masks, (5.0, 2.0, 2.0))
+    voxels = {"found": 1, "missed": 1, "beside the lesion": 1, "in ventricles": 1, "near the skull": 2}
+    assert found == pytest.approx({name: 0.02 * n for name, n in {**voxels, "deeper": 3}.items()})
+    nothing = np.zeros_like(masks[1])
+    assert by_place(masks[0], nothing, *masks[2:], (5.0, 2.0, 2.0))["in ventricles"] == pytest.approx(0.04)
 
 
 def test_the_claim_of_abramova2021():

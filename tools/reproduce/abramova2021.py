@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tools.errors import InputError
 from tools.metrics.summary import GROUPS, mean_sd
 from tools.metrics.tables import Row
 from tools.reproduce import Setting
+from tools.reproduce.false_positives import false_positive_table
 from tools.reproduce.page import beside_table, markdown, order_agreement, paired_table, provenance
 from tools.reproduce.runs import Configuration, run_configurations
 
@@ -143,6 +145,11 @@ FULL: dict[str, Any] = {
     }
 }
 
+PLACES_TEXT = (
+    "Mean volume per head in mL: of the lesion, found and missed; and of what is none, up to 7 mm beside "
+    "one, in the ventricles, within 7 mm of the brain's surface, and deeper."
+)
+
 
 def reproduce(setting: Setting) -> str:
     """Cross-validate the rows, and return the page."""
@@ -162,12 +169,19 @@ def reproduce(setting: Setting) -> str:
     keys["dataset_dir"] = keys["phantom_dir"]
     keys["phantom"] = {**keys["phantom"], "folds": folds}
     configurations = [Configuration(name, BUNDLE, ROWS[name]) for name in names]
-    tables = run_configurations(configurations, setting.work_dir / "runs", keys, folds, jobs=setting.jobs)
-    return make_page(setting.command, tables, keys, folds, setting.quick)
+    runs = setting.work_dir / "runs"
+    tables = run_configurations(configurations, runs, keys, folds, jobs=setting.jobs)
+    places = false_positive_table(Path(keys["dataset_dir"]), {name: runs / name for name in names})
+    return make_page(setting.command, tables, keys, folds, setting.quick, places)
 
 
 def make_page(
-    command: str, tables: Mapping[str, Sequence[Row]], keys: Mapping[str, Any], folds: int, quick: bool
+    command: str,
+    tables: Mapping[str, Sequence[Row]],
+    keys: Mapping[str, Any],
+    folds: int,
+    quick: bool,
+    places: Sequence[str] = (),
 ) -> str:
     """The page of what was run.
 
@@ -177,6 +191,7 @@ def make_page(
         keys: of the configuration, the same for all.
         folds: of the cross-validation.
         quick: whether this is `--quick`.
+        places: lines of a table of where false positives lie; may be empty.
     """
     phantom, cases = keys["phantom"], next(iter(tables.values()))
     shape, spacing = ("x".join(map(str, phantom[key])) for key in ("shape", "spacing"))
@@ -209,6 +224,8 @@ def make_page(
         if own:
             parts += [f"## {table.title}", *_comparison(table, own)]
     parts += ["## The paper's main claim", _claim(tables)]
+    if places:
+        parts += ["## Where false positives lie", PLACES_TEXT, places]
     parts += [
         "## What each row is",
         "\n".join(f"- `{name}`: {_overlays(name)}" for name in ROWS if name in tables),
