@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from tools.phantom import write_phantoms
 from tools.publish import publish
 from tools.publish.archive import zip_bytes
 from tools.publish.modules import needed_modules
+from tools.verify import check_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "hemorrhage_ct_segmentation_se_unet3d"
@@ -57,14 +59,23 @@ def repository(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def published(repository, tmp_path_factory) -> Path:
-    return publish(str(repository / "bundles" / "se_unet3d"), out=str(tmp_path_factory.mktemp("dist")))
+def schema(tmp_path_factory) -> str:
+    """A part of MONAI's, so that the tests need neither a copy of it nor a network."""
+    path = tmp_path_factory.mktemp("schema") / "schema.json"
+    path.write_text(json.dumps({"type": "object", "required": ["version", "network_data_format"]}))
+    return str(path)
 
 
-def test_zip_is_the_same_byte_for_byte(repository, published, tmp_path):
+@pytest.fixture(scope="module")
+def published(repository, schema, tmp_path_factory) -> Path:
+    out = str(tmp_path_factory.mktemp("dist"))
+    return publish(str(repository / "bundles" / "se_unet3d"), out=out, schema=schema)
+
+
+def test_zip_is_the_same_byte_for_byte(repository, published, schema, tmp_path):
     later = tmp_path / "later"
     subprocess.run(["find", str(repository), "-name", "*.yaml", "-exec", "touch", "{}", ";"], check=True)
-    again = publish(str(repository / "bundles" / "se_unet3d"), out=str(later))
+    again = publish(str(repository / "bundles" / "se_unet3d"), out=str(later), schema=schema)
     assert again.read_bytes() == published.read_bytes()
     assert zip_bytes({"b": b"2", "a": b"1"}) == zip_bytes({"a": b"1", "b": b"2"})
 
@@ -117,9 +128,9 @@ def bundle(repository, tmp_path) -> Path:
     return tmp_path / "copy" / "bundles" / "se_unet3d"
 
 
-def change(path: Path, **values: object) -> None:
-    metadata = json.loads(path.read_text())
-    path.write_text(json.dumps({**metadata, **values}))
+def change(path: Path, *gone: str, **values: object) -> None:
+    metadata = {**json.loads(path.read_text()), **values}
+    path.write_text(json.dumps({key: value for key, value in metadata.items() if key not in gone}))
 
 
 @pytest.mark.parametrize(
@@ -130,6 +141,12 @@ def change(path: Path, **values: object) -> None:
             lambda b: change(b / "configs/metadata.json", eval_metrics={"mean_dice": 0.123}),
             "mean_dice = 0.123",
         ),
+        (
+            lambda b: change(b / "configs/metadata.json", "network_data_format"),
+            "metadata.json: metadata: 'network_data_format' is a required property",
+        ),
+        (lambda b: change(b / "configs/metadata.json", "schema"), "metadata.json: expected the key schema"),
+        (lambda b: (b / "configs/metadata.json").write_text("{"), "metadata.json: expected JSON"),
         (lambda b: (b / "models/model.pt").unlink(), "models/model.pt, or its entry"),
         (lambda b: (b / "models/model.ts").write_bytes(bytes(26_000_000)), r"model.ts \(26.0 MB > 25 MB\)"),
         (lambda b: (b / "docs/README.md").write_text("see /home/anna/scans"), "no path of one machine"),
@@ -137,14 +154,36 @@ def change(path: Path, **values: object) -> None:
         (lambda b: (b / "configs/new.yaml").touch(), "all changes to be committed"),
     ],
 )
-def test_refused(bundle, fault, message, tmp_path):
+def test_refused(bundle, schema, fault, message, tmp_path):
     fault(bundle)
     if "committed" not in message:
         git(bundle, "add", "-A")
         git(bundle, "commit", "-q", "-m", "broken")
     with pytest.raises(InputError, match=message):
-        publish(str(bundle), out=str(tmp_path / "dist"))
+        publish(str(bundle), out=str(tmp_path / "dist"), schema=schema)
     assert not (tmp_path / "dist").exists()
+
+
+def test_metadata_that_nobody_can_check_are_refused(repository, tmp_path, monkeypatch):
+    """No copy of the schema, and no network."""
+
+    def no_network(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("HEADCT_REAL_DATA", str(tmp_path))
+    monkeypatch.setattr("tools.metadata_schema.download_url", no_network)
+    with pytest.raises(InputError, match=r"expected the schema of metadata\.json.*no network"):
+        publish(str(repository / "bundles" / "se_unet3d"), out=str(tmp_path / "dist"))
+    assert not (tmp_path / "dist").exists()
+
+
+def test_verify_finds_no_fault_in_it(published, schema):
+    """Every line of the zip, run with the `tools` that it brings."""
+    results = list(check_bundle(str(published), schema))
+    assert len(results) == 19
+    other = [result for result in results if result.status != "pass"]
+    # where other versions of the packages are installed, it is not known whether the pinned ones exist
+    assert [result for result in other if (result.name, result.status) != ("packages exist", "skip")] == []
 
 
 def test_another_version_is_refused(repository, tmp_path):

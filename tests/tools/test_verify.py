@@ -36,6 +36,28 @@ INFERENCE = {
     },
     "run": ["$@evaluator.run()"],
 }
+TRAIN = {
+    **{key: INFERENCE[key] for key in ("bundle_root", "device", "imports", "dataset_dir")},
+    "network_def": INFERENCE["network_def"],
+    "optimizer": {"_target_": "torch.optim.Adam", "params": "$@network_def.parameters()"},
+    "train": {
+        "inferer": {"_target_": "SimpleInferer"},
+        "dataset": {"_target_": "Dataset", "data": ["a", "b"]},
+        "dataloader": {"_target_": "DataLoader", "dataset": "@train#dataset"},
+        "trainer": {
+            "_target_": "SupervisedTrainer",
+            "device": "@device",
+            "max_epochs": 2,
+            "train_data_loader": "@train#dataloader",
+            "network": "@network_def",
+            "optimizer": "@optimizer",
+            "loss_function": {"_target_": "DiceLoss", "softmax": True},
+            "inferer": "@train#inferer",
+        },
+    },
+    "run": ["$@train#trainer.run()"],
+}
+EVALUATE = {key: INFERENCE[key] for key in ("dataset", "dataloader", "inferer", "evaluator", "run")}
 IMAGE = {"type": "image", "format": "magnitude", "modality": "CT", "dtype": "float32", "value_range": [0, 1]}
 SHAPE = {"spatial_shape": ["4*n", "4*n"], "is_patch_data": False}
 METADATA = {
@@ -70,7 +92,8 @@ def bundle(tmp_path) -> Path:
     (root / "scripts" / "parts.py").write_text(
         "from monai.inferers import SimpleInferer\n\n\ndef make_inferer():\n    return SimpleInferer()\n"
     )
-    write(root / "configs" / "inference.json", INFERENCE)
+    for name, content in {"inference": INFERENCE, "train": TRAIN, "evaluate": EVALUATE}.items():
+        write(root / "configs" / f"{name}.json", content)
     write(root / "configs" / "metadata.json", METADATA)
     write(tmp_path / "schema.json", SCHEMA)
     torch.save(UNet(**NETWORK).state_dict(), root / "models" / "model.pt")
@@ -91,11 +114,8 @@ def test_a_sound_bundle_passes(bundle, capsys):
     assert main(["verify", f"{bundle}.zip", f"--schema={bundle.parent / 'schema.json'}"]) == 0
     lines = capsys.readouterr().out.splitlines()
     state = {line[6:].split(":")[0]: line[:4] for line in lines}
-    assert {name for name, status in state.items() if status != "pass"} == {
-        "properties of training",
-        "properties of evaluation",
-    }  # it has no such configurations
-    assert set(state.values()) == {"pass", "skip"}
+    assert len(state) == 19
+    assert set(state.values()) == {"pass"}
     assert "pass  ckpt_export: scripted" in lines
 
 
@@ -108,9 +128,11 @@ def test_faults_of_what_runs(bundle):
     config["inferer"]["_target_"] = "scripts.parts.gone"
     config["network_def"]["out_channels"] = 3
     del config["dataset_dir"]
+    (bundle / "configs" / "evaluate.json").unlink()
     write(bundle / "configs" / "inference.json", config)
     before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}
-    found = faults(check_bundle(str(bundle), bundle.parent / "schema.json"))
+    results = list(check_bundle(str(bundle), bundle.parent / "schema.json"))
+    found = faults(results)
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")} == before
     assert set(found) == {
         "every _target_ exists",
@@ -119,6 +141,7 @@ def test_faults_of_what_runs(bundle):
         "weights load, nothing missing or left over",
         "ckpt_export",
     }
+    assert [result.name for result in results if result.status == "skip"] == ["properties of evaluation"]
     assert "scripts.parts.gone in configs/inference.json" in found["every _target_ exists"]
     assert "expected dataset_dir in the configuration" in found["properties of inference"]
     assert "output channel number `3` doesn't match: `2`" in found["verify_net_in_out"]

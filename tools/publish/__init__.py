@@ -37,6 +37,7 @@ def publish(
     version: str | None = None,
     out: str = "dist",
     url: str = "",
+    schema: str | None = None,
 ) -> Path:
     """Write what is needed to publish a bundle; see docs/publish.md.
 
@@ -49,6 +50,8 @@ def publish(
         version: what it shall be; must be what the bundle's metadata say. Default: what they say.
         out: folder to write to.
         url: where the zip will lie, for `model_info.json`.
+        schema: file of the metadata's JSON schema. Default: the copy in $HEADCT_REAL_DATA/schema, if any;
+            otherwise it is fetched from where the metadata say.
 
     Returns:
         the zip.
@@ -61,7 +64,7 @@ def publish(
     if not tools.is_dir():
         raise InputError(f"{tools}: expected the package `tools` beside the folder of the bundle, found none")
     version = bundle_version(folder, version)
-    check_publishable(folder, tools, version)
+    check_publishable(folder, tools, version, schema)
     name = PREFIX + folder.name
     files = {path: folder / path for path in tracked_files(folder)}
     files |= {Path("tools", path): tools / path for path in needed_modules(folder, tools)}

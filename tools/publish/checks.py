@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tools.errors import InputError
+from tools.metadata_schema import SchemaNotAtHand, schema_at_hand, schema_faults
 
 __all__ = ["bundle_version", "check_publishable", "tracked_files"]
 
@@ -29,20 +30,33 @@ def bundle_version(folder: Path, version: str | None = None) -> str:
     path = folder / "configs" / "metadata.json"
     if not path.is_file():
         raise InputError(f"{path}: expected the metadata of a bundle, found no such file")
-    stated = str(json.loads(path.read_text()).get("version"))
+    try:
+        metadata = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found another text: {error}") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: expected values by key, found {type(metadata).__name__}")
+    stated = str(metadata.get("version"))
     if version is not None and str(version) != stated:
         raise InputError(f"{path}: expected version {version}, found {stated}")
     return stated
 
 
-def check_publishable(folder: Path, tools: Path, version: str) -> None:
+def check_publishable(folder: Path, tools: Path, version: str, schema: str | Path | None = None) -> None:
     """Check all at once.
+
+    Args:
+        folder: the bundle.
+        tools: the package `tools`.
+        version: what its metadata state.
+        schema: file of the metadata's JSON schema. Default: the copy at hand, else it is fetched.
 
     Raises:
         InputError: with one sentence for each thing that stands against publishing.
     """
     metadata = json.loads((folder / "configs" / "metadata.json").read_text())
     faults = [
+        *_schema(metadata, schema),
         *_changelog(metadata, version),
         *_required_files(folder),
         *_weights(folder),
@@ -60,6 +74,16 @@ def tracked_files(folder: Path) -> list[Path]:
     files = {Path(name) for name in listed if name}
     files |= {path.relative_to(folder) for path in (folder / "models").glob("model.*")}
     return sorted(path for path in files if "__pycache__" not in path.parts)
+
+
+def _schema(metadata: dict[str, Any], schema: str | Path | None) -> Iterator[str]:
+    """What nobody could check is not published either."""
+    at_hand = schema or schema_at_hand(str(metadata.get("schema", ""))).is_file()
+    try:
+        for fault in schema_faults(metadata, schema, online=not at_hand):
+            yield f"metadata.json: {fault}"
+    except SchemaNotAtHand as error:
+        yield f"expected the schema of metadata.json (--schema FILE, if you have a copy), found none: {error}"
 
 
 def _changelog(metadata: dict[str, Any], version: str) -> Iterator[str]:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-
-import jsonschema
-from monai.apps.utils import download_url
 
 from tools.errors import InputError
+from tools.metadata_schema import SchemaNotAtHand, schema_faults
 from tools.publish.checks import LARGEST_MB, PERSONAL, TEXT
 from tools.weights import file_hash, read_large_files
 
@@ -126,27 +121,10 @@ def _result(name: str, faults: list[str], note: str = "") -> Result:
 
 
 def _schema(metadata: dict[str, Any], schema: str | Path | None, online: bool) -> Result:
-    name, url = "metadata schema", str(metadata.get("schema", ""))
-    if not url:
-        return Result(name, "FAIL", "expected the key schema, found none")
-    local = Path(os.environ.get("HEADCT_REAL_DATA", "")) / "schema" / url.rsplit("/", 1)[-1]
-    with tempfile.TemporaryDirectory() as temporary:
-        if online:
-            file = Path(temporary) / "schema.json"
-            try:
-                download_url(url, file, progress=False)
-            except (OSError, RuntimeError, ValueError) as error:
-                no_network = isinstance(error, URLError) and not isinstance(error, HTTPError)
-                return Result(name, "skip" if no_network else "FAIL", f"{url}: can't be fetched: {error}")
-        else:
-            file = Path(schema) if schema else local
-        if not file.is_file():
-            return Result(name, "skip", f"no copy of {url} at hand: --schema FILE or --online")
-        rules = json.loads(file.read_text())
-    errors = sorted(jsonschema.validators.validator_for(rules)(rules).iter_errors(metadata), key=str)
-    return _result(
-        name, [f"{'/'.join(map(str, e.absolute_path)) or 'metadata'}: {e.message[:200]}" for e in errors]
-    )
+    try:
+        return _result("metadata schema", schema_faults(metadata, schema, online))
+    except SchemaNotAtHand as error:
+        return Result("metadata schema", "skip", str(error))
 
 
 def _packages(pins: dict[str, str], online: bool) -> Result:

@@ -1,30 +1,22 @@
-"""Two processes train, and only the first writes."""
+"""Two processes train like one with twice the batch, and only the first writes."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import torch
 
+from tests.bundles.gloo import assert_same_training, train, written_logs
 
-def test_two_processes(bundle, tiny_slices, tmp_path):
-    files = "['configs/train.yaml','configs/multi_gpu_train.yaml']"
+
+def test_two_processes_train_like_one_with_twice_the_batch(bundle, tiny_slices, tmp_path):
+    """Without batch statistics, dropout, random changes and the Dice of a batch: see `gloo`."""
     settings = {
-        **tiny_slices, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval", "batch_size": 2,
-        "amp": False, "checkpoint_every": 1, "network_def#features": [4, 4, 8, 8, 8],
+        **tiny_slices, "max_epochs": 3, "learning_rate": 1e-3, "network_def#features": [4, 4, 8, 8, 8],
+        "affine": None, "loss#batch": False, "checkpoint_every": 1,
     }  # fmt: skip
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
-    command += ["monai.bundle", "run", "training", "--config_file", files]
-    command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    run = subprocess.run(command, cwd=bundle, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr[-3000:]
+    (one,) = train(bundle, tmp_path / "one", settings, 4)
+    two = train(bundle, tmp_path / "two", settings, 4, processes=2)
+    assert_same_training(one, two)
+    assert written_logs(tmp_path / "two") == written_logs(tmp_path / "one") == 2
     for name in ("model.pt", "model_epoch=1.pt"):
-        weights = torch.load(tmp_path / "models" / name, weights_only=True)
+        weights = torch.load(tmp_path / "two" / name, weights_only=True)
         assert not any(key.startswith("module.") for key in weights)
-    # two training cases with 4 slices each, in batches of 2 in each of 2 processes
-    assert run.stdout.count("train_mean_dice best value") <= 1
-    logs = (tmp_path / "eval").glob("events.out.tfevents.*")
-    assert sum(log.stat().st_size > 100 for log in logs) == 2
