@@ -23,9 +23,10 @@ test: $(INSTALLED) ## all tests; HEADCT_REAL_DATA=folder adds those on real scan
 	$(PY) tests/run.py
 
 LABEL := .venv-label
-$(LABEL)/.installed: tests/label/requirements.txt
+$(LABEL)/.installed: tests/label/requirements.txt tests/label/constraints.txt
 	$(PYTHON) -m venv $(LABEL)
-	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/label/requirements.txt
+	PIP_CONSTRAINT=tests/label/constraints.txt $(LABEL)/bin/python -m pip install --quiet \
+		--disable-pip-version-check -r tests/label/requirements.txt
 	@touch $@
 
 test-label: $(LABEL)/.installed ## the bundles in a real MONAI Label server, which needs an environment of its own
