@@ -73,6 +73,8 @@ def predict_command(
     for case in result.cases:
         if not case.skipped:
             print(f"{case.folder / 'report.html'}")
+    if len(result.cases) + len(result.failures) > 1:
+        print(f"{result.out / 'index.html'}")
     if result.failures:
         print(
             f"{len(result.failures)} of {len(result.failures) + len(result.cases)} failed:", file=sys.stderr

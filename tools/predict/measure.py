@@ -18,7 +18,7 @@ from tools.predict.quality import LOW_SCORE, volume_warnings
 from tools.predict.results import Case, Lesion, Model, Uncertainty
 from tools.predict.scan import Scan
 
-__all__ = ["Measured", "measure", "verdict"]
+__all__ = ["Measured", "density_warnings", "measure", "verdict"]
 
 
 BLOOD_HU = (50.0, 90.0)  # mean of a fresh bleed; its edge and thick slices lower it
@@ -83,7 +83,7 @@ def measure(
     notes = [*scan.notes, *volume_warnings(hu, brain, affine, spacing, score)]
     if caught:
         notes.append("The skull has a large hole: the brain mask may be wrong.")
-    notes += _cut_lesions(counted, hu.shape[2]) + _density(counted) + _disagreement(described, min_ml)
+    notes += _cut_lesions(counted, hu.shape[2]) + density_warnings(counted) + _disagreement(described, min_ml)
     case = Case(
         name=name,
         kind=scan.kind,
@@ -198,14 +198,21 @@ def _cut_lesions(lesions: Sequence[Lesion], depth: int) -> list[str]:
     return [f"Lesion {', '.join(cut)} reaches the end of the scan: it may go on beyond it."]
 
 
-def _density(lesions: Sequence[Lesion]) -> list[str]:
-    odd = [lesion for lesion in lesions if not BLOOD_HU[0] <= lesion.mean_hu <= BLOOD_HU[1]]
-    if not odd:
-        return []
-    found = ", ".join(f"{lesion.number} ({lesion.mean_hu:.0f} HU)" for lesion in odd[:5])
-    found += f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+def density_warnings(lesions: Sequence[Lesion]) -> list[str]:
+    """A sentence on the lesions that are too dark for fresh blood, and one on those that are too bright."""
     usual = f"{BLOOD_HU[0]:.0f} to {BLOOD_HU[1]:.0f} HU on average"
-    return [f"Lesion {found}: not as dense as fresh blood, {usual}; old or thin blood, or a false alarm."]
+    kinds = (
+        (lambda hu: hu < BLOOD_HU[0], f"not as dense as fresh blood, {usual}; old or thin blood"),
+        (lambda hu: hu > BLOOD_HU[1], f"denser than fresh blood, {usual}; calcium, bone or metal"),
+    )
+    warnings = []
+    for odd, what in kinds:
+        hu = {lesion.number: lesion.mean_hu for lesion in lesions if odd(lesion.mean_hu)}
+        found = ", ".join(f"{number} ({hu[number]:.0f} HU)" for number in list(hu)[:5])
+        found += f" and {len(hu) - 5} more" if len(hu) > 5 else ""
+        if hu:
+            warnings.append(f"Lesion {found}: {what}, or a false alarm.")
+    return warnings
 
 
 def _disagreement(models: Sequence[Model], min_ml: float) -> list[str]:

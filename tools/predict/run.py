@@ -51,7 +51,7 @@ def predict(
         input: a NIfTI file, a DICOM folder (of the series of a study the head CT without contrast is taken),
             a zip of either, or a folder of any of these.
         bundle: name or folder of a bundle, or several: each one's mask is written, and their consensus.
-        out: folder for the results: one folder per case, and `summary.csv`.
+        out: folder for the results: one folder per case, `index.html` and `summary.csv`.
         weights: of each bundle instead of its `models/model.pt`; a pattern that matches several files makes
             an ensemble, whose members' disagreement is the uncertainty.
         series: number or UID of the DICOM series to take.

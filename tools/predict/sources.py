@@ -128,17 +128,22 @@ def _in_folder(folder: Path, skip: Path | None) -> list[Source]:
 
 
 def _files(folder: Path, skip: Path | None) -> Iterator[Path]:
-    """Files at any depth, without hidden ones and those that archivers of other systems leave."""
+    """Files at any depth, without hidden ones and those that archivers of other systems leave.
+
+    Links to folders are followed, as collections are often made of them; each folder is looked into once.
+    """
+    seen: set[Path] = set()
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: expected a folder that can be read, found {error.strerror}")
 
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith((".", "__MACOSX")) and (skip is None or Path(root, name).resolve() != skip)
-        )
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        place = Path(root).resolve()
+        if place in seen or (place == skip and seen):  # the folder that was asked for is looked into
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(names):
             if not name.startswith(".") and Path(root, name).is_file():
                 yield Path(root, name)

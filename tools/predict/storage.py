@@ -9,11 +9,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tools.errors import InputError
 from tools.files import write_bytes
+from tools.predict.index_page import index_page
 from tools.predict.results import Case, Failure
 
 __all__ = ["done_case", "store_case", "work_folder", "write_summary"]
@@ -106,13 +107,12 @@ def store_case(work: Path, out: Path, case: Case, contents: Mapping[str, bytes])
 
 
 def write_summary(out: Path, failures: Sequence[Failure]) -> None:
-    """`summary.csv`: a row for every case in `out`, and for those that failed in this run."""
-    rows = []
+    """`summary.csv` and `index.html`: every case in `out`, and those that failed in this run."""
+    cases = []
     for report in sorted(out.glob("*/report.json")):
-        try:
-            rows.append(_row(Case.read(report.parent)))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a folder that is not ours
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a folder that is not ours
+            cases.append(Case.read(report.parent))
+    rows = [_row(case) for case in cases]
     rows += [{"case": f.name, "status": "failed", "error": f.message} for f in failures]
     if not rows:
         return
@@ -121,6 +121,7 @@ def write_summary(out: Path, failures: Sequence[Failure]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(out / "summary.csv", stream.getvalue().encode())
+    write_bytes(out / "index.html", index_page(cases, failures).encode())
 
 
 def _row(case: Case) -> dict[str, object]:

@@ -351,7 +351,8 @@ def _fails_in_one_line(place: Place, path: Path, name: str, cause: str, capsys) 
     assert re.search(cause, errors[0]), errors[0]
     assert "Traceback" not in output.err + output.out
     if out.is_dir():
-        assert _content(out) - {"summary.csv"} == before - {"summary.csv"}
+        lists = {"index.html", "summary.csv"}
+        assert _content(out) - lists == before - lists
 
 
 def _content(folder: Path) -> set[str]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +18,8 @@ from PIL import Image
 from tools.__main__ import main
 from tools.errors import InputError
 from tools.predict import Case, predict
+from tools.predict.index_page import index_page
+from tools.predict.results import Failure
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,27 @@ def test_report_json_and_summary(result):
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == ["bleed"]
     assert float(rows[0]["volume_ml"]) == pytest.approx(case.volume_ml, abs=1e-3)
-    assert sorted(path.name for path in result.out.iterdir()) == ["bleed", "summary.csv"]
+    assert sorted(path.name for path in result.out.iterdir()) == ["bleed", "index.html", "summary.csv"]
+
+
+def test_index_page_begins_with_the_most_blood(result):
+    """Its links and pictures are files, and what a case is called is text, not HTML."""
+    page = (result.out / "index.html").read_text()
+    links = re.findall(r'(?:href|src)="([^"]+)"', page)
+    assert links == ["bleed/report.html", "bleed/report.png"]
+    assert all((result.out / link).is_file() for link in links)
+    case = result.cases[0]
+    cases = [
+        replace(case, name="clear", hemorrhage=False, volume_ml=0.05, verdict="none"),
+        replace(case, name="a b&c", volume_ml=3.0),
+        replace(case, name="large", volume_ml=40.0),
+    ]
+    page = index_page(cases, [Failure("<b>ad", "a.nii.gz: expected <more>")])
+    assert "3 cases, 2 with hemorrhage found, 1 failed" in page
+    assert re.findall(r'href="([^/]+)/', page) == ["large", "a%20b%26c", "clear"]
+    assert "<b>a b&amp;c</b>" in page
+    assert "&lt;b&gt;ad: failed" in page
+    assert "Research use only, not a medical device" in page
 
 
 def test_nothing_found_is_said_and_shown(bright, head, tmp_path, support):
@@ -173,7 +196,7 @@ def test_a_broken_case_does_not_stop_the_rest(bright, scan, tmp_path, capsys):
     assert "Traceback" not in output.err
     with (tmp_path / "out" / "summary.csv").open(newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["done", "failed"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b", "summary.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b", "index.html", "summary.csv"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -198,7 +221,7 @@ def test_an_interrupt_keeps_what_is_done_and_nothing_else(bright, scan, tmp_path
     assert stop.value.code == 130
     assert len(seen) == 1
     assert len(seen[0]) == 1  # there was a folder for temporary files
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", "summary.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", "index.html", "summary.csv"]
 
 
 def test_what_a_killed_run_left_is_removed(bright, scan, tmp_path):

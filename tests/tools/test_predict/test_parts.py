@@ -16,11 +16,13 @@ from tools.predict.consensus import consensus
 from tools.predict.dicom_seg import CODES
 from tools.predict.findings import find_lesions, inner_table, largest_diameter_mm
 from tools.predict.head_series import choose_series
+from tools.predict.measure import density_warnings
 from tools.predict.midline import midline_shift
 from tools.predict.pictures import outline_path
 from tools.predict.quality import volume_warnings
+from tools.predict.results import Lesion
 from tools.predict.scan import neutral_name
-from tools.predict.sources import Source, Study, case_names
+from tools.predict.sources import Source, Study, case_names, find_sources
 
 SPACING = np.array([0.9, 0.8, 3.0])
 AFFINE = np.diag([*SPACING, 1.0])
@@ -281,3 +283,29 @@ def test_codes_of_the_classes():
     }
     for text, code in known.items():
         assert next(c for pattern, c, _ in CODES if re.search(pattern, text)) == code
+
+
+def test_density_of_fresh_blood_is_50_to_90_hu():
+    def lesion(number: int, hu: float) -> Lesion:
+        return Lesion(number, 1.0, 1.0, 10.0, hu, [0.0, 0.0, 0.0], None, None, [1, 2], "iph")
+
+    assert density_warnings([lesion(1, 50.0), lesion(2, 90.0)]) == []
+    thin, dense = density_warnings([lesion(1, 30.4), lesion(2, 70.0), lesion(3, 150.6), lesion(4, 49.0)])
+    assert thin.startswith("Lesion 1 (30 HU), 4 (49 HU): not as dense as fresh blood")
+    assert dense.startswith("Lesion 3 (151 HU): denser than fresh blood")
+    (many,) = density_warnings([lesion(n, 10.0) for n in range(1, 8)])
+    assert "5 (10 HU) and 2 more:" in many
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    """A collection of links, one of them to a folder above it; results lie below what was asked for."""
+    (tmp_path / "store" / "a").mkdir(parents=True)
+    (tmp_path / "store" / "a" / "scan.nii").touch()
+    (tmp_path / "in" / "out").mkdir(parents=True)
+    (tmp_path / "in" / "out" / "mask.nii").touch()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "loop").symlink_to(tmp_path / "in")
+    out = (tmp_path / "in" / "out").resolve()
+    found = [source.path for source in find_sources(tmp_path / "in", skip=out)]
+    assert found == [tmp_path / "in" / "linked" / "a" / "scan.nii"]
+    assert [source.path.name for source in find_sources(out, skip=out)] == ["mask.nii"]
