@@ -1,25 +1,34 @@
 """Every test: the tools in one process, each bundle in a process of its own, one closing line for all.
 
-Two bundles can't share a process: each has a package `scripts`, and Python keeps the first.
+Two bundles can't share a process: each has a package `scripts`, and Python keeps the first. Two processes run
+at a time where there are two cores, each with its share of the threads; what they print comes when they end.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+JOBS = min(2, CORES)
 
 
 def run(folder: Path, extra: list[str]) -> dict[str, int]:
     """pytest on one folder; how many tests passed, failed (errors too) and were skipped."""
-    print(f"\n{folder.relative_to(TESTS.parent)}", flush=True)
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         command = [sys.executable, "-m", "pytest", str(folder), "--durations=5", f"--junitxml={report.name}"]
-        code = subprocess.run([*command, *extra], cwd=TESTS.parent).returncode
+        done = subprocess.run(
+            [*command, *extra], cwd=TESTS.parent, env={"OMP_NUM_THREADS": str(CORES // JOBS), **os.environ},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        print(f"\n{folder.relative_to(TESTS.parent)}\n{done.stdout}", end="", flush=True)
         try:
             suites = list(ElementTree.parse(report.name).getroot().iter("testsuite"))
         except ElementTree.ParseError:  # pytest itself broke down
@@ -30,14 +39,15 @@ def run(folder: Path, extra: list[str]) -> dict[str, int]:
     failed = count["failures"] + count["errors"]
     return {
         "passed": count["tests"] - failed - count["skipped"],
-        "failed": failed or int(code != 0),
+        "failed": failed or int(done.returncode != 0),
         "skipped": count["skipped"],
     }
 
 
 def main() -> int:
     bundles = sorted(path for path in (TESTS / "bundles").iterdir() if list(path.glob("test_*.py")))
-    results = [run(folder, sys.argv[1:]) for folder in (TESTS / "tools", *bundles)]
+    with ThreadPoolExecutor(JOBS) as pool:
+        results = list(pool.map(partial(run, extra=sys.argv[1:]), (TESTS / "tools", *bundles)))
     total = {key: sum(result[key] for result in results) for key in results[0]}
     print("\n" + ", ".join(f"{count} {key}" for key, count in total.items()))
     return int(total["failed"] > 0 or total["passed"] == 0)

@@ -79,13 +79,15 @@ def server(app) -> Iterator[str]:
     with (app / "server.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=app)
     address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
+    for _ in range(600):
         try:
             requests.get(f"{address}/info/", timeout=30).raise_for_status()
             break
         except requests.RequestException:
             assert process.poll() is None, (app / "server.log").read_text()[-3000:]
             time.sleep(0.5)
+    else:
+        pytest.fail("the server does not answer:\n" + (app / "server.log").read_text()[-3000:])
     yield address
     process.terminate()
     process.wait(30)
