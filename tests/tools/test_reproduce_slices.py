@@ -56,6 +56,18 @@ def test_threshold_experiment_for_real(work):
     assert "| U-Net on windows | 0.218 | 0.315 | not run |" in page
 
 
+def test_dunet_by_slice_for_real(work):
+    """Both networks on one fold that leaks patients, as the paper's do, by the command."""
+    tiny = {"size": "[32,32]", "max_epochs": 1, "checkpoint_every": 1, "val_interval": 1}
+    reproduce(
+        "dunet", quick=True, out=str(work / "out"), work_dir=str(work / "runs"), jobs=2, splits="slice",
+        phantom=PHANTOM, only_folds=[0], **tiny,
+    )  # fmt: skip
+    page = (work / "out" / "dunet.md").read_text()
+    assert "| D-Unet | slice | 800 |" in page
+    assert LEAK_WARNING in page
+
+
 def test_unknown_names(work):
     with pytest.raises(InputError, match="rows: expected among threshold, slices, windows, found magic"):
         reproduce("hssayeni2020", quick=True, rows="magic", work_dir=str(work))

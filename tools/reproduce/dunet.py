@@ -82,7 +82,7 @@ def reproduce(setting: Setting) -> str:
     for split in splits:
         place = setting.work_dir / f"by_{split}"
         data[split] = slice_data(setting.work_dir, phantom, root, folds, split, TEST_SHARE, balance=True)
-        own = {**keys, "dataset_dir": data[split].write(place / "data")}
+        own = {**keys, "dataset_dir": data[split].write(place / "data"), "split": split}
         runs = {name: _runs(folder, name, place, own, only, setting.quick, options) for name in ARCHITECTURES}
         run_all([run for several in runs.values() for run in several], setting.jobs)
         for name, several in runs.items():
