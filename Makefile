@@ -25,7 +25,7 @@ test: $(INSTALLED) ## all tests; HEADCT_REAL_DATA=folder adds those on real scan
 LABEL := .venv-label
 $(LABEL)/.installed: tests/label/requirements.txt tests/label/constraints.txt
 	$(PYTHON) -m venv $(LABEL)
-	PIP_CONSTRAINT=tests/label/constraints.txt $(LABEL)/bin/python -m pip install --quiet \
+	PIP_CONSTRAINT=tests/label/constraints.txt $(LABEL)/bin/pip install --quiet \
 		--disable-pip-version-check -r tests/label/requirements.txt
 	@touch $@
 
