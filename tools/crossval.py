@@ -267,7 +267,7 @@ def _write_datalist(
     parser.read_config([str(folder / file) for file in files])
     values = {key: str(v) if isinstance(v, Path) else v for key, v in overrides.items()}
     parser.update({"bundle_root": str(folder), **values})
-    if "split" in parser:
-        parser["split"] = "slice"  # whatever the folds are, they are dealt anew
-    cases = assign_folds(parser.get_parsed_content("datalist")["training"], folds, seed, by)
+    # the list before its folds are checked, where a bundle does: they are dealt anew
+    key = "datalist#datalist" if "datalist#datalist" in parser else "datalist"
+    cases = assign_folds(parser.get_parsed_content(key)["training"], folds, seed, by)
     return write_json(out / "dataset.json", {"training": cases})

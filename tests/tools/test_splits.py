@@ -12,7 +12,7 @@ from PIL import Image
 from tools.bundle_run import bundle_folder, config_files
 from tools.crossval import fold_runs
 from tools.errors import InputError
-from tools.splits import one_side_per_patient
+from tools.splits import LEAK_WARNING, one_side_per_patient
 
 BUNDLES = ("dunet", "gan_unet2d", "se_unet3d", "unetpp_pretrained")
 
@@ -62,8 +62,8 @@ def test_every_bundle_refuses_a_patient_in_two_folds(leaking, bundle):
 
 
 @pytest.mark.parametrize("by", ["patient", "slice"])
-def test_folds_that_are_dealt_anew_are_what_the_bundle_then_reads(leaking, tmp_path, by):
-    """Whatever the folds were: by patient none leaks, by slice the runs have the leave to."""
+def test_folds_that_are_dealt_anew_are_what_the_bundle_then_reads(leaking, tmp_path, by, caplog):
+    """Whatever the folds were: by patient none leaks or warns, by slice the runs may."""
     files = config_files(bundle_folder("dunet"), [])
     runs = fold_runs(
         bundle_folder("dunet"), files, tmp_path / "out", 2, overrides={"dataset_dir": leaking}, by=by
@@ -75,3 +75,4 @@ def test_folds_that_are_dealt_anew_are_what_the_bundle_then_reads(leaking, tmp_p
             sides.setdefault(case["patient"], set()).add(case["fold"])
         assert len(cases) == 6
         assert max(map(len, sides.values())) == (1 if by == "patient" else 2)
+    assert (LEAK_WARNING in caplog.text) == (by == "slice")
