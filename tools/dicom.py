@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
+from tools.enhanced_dicom import slice_headers
 from tools.errors import InputError
 from tools.straighten import is_straight, straighten
 
@@ -87,8 +88,8 @@ def select_series(folder: str | Path, series: str | int | None = None) -> Series
     return chosen[0]
 
 
-def _checked_position(file: Path) -> np.ndarray | None:
-    """Where the first pixel of an image lies, RAS+ mm, or None where that is not stated.
+def _checked_positions(file: Path) -> list[np.ndarray | None]:
+    """Where the first pixel of each image of a file lies, RAS+ mm, or None where that is not stated.
 
     Raises:
         InputError: an uncompressed file holds fewer pixels than its header promises.
@@ -96,16 +97,18 @@ def _checked_position(file: Path) -> np.ndarray | None:
     try:
         image = pydicom.dcmread(file)
         stored = len(image.PixelData)
-        corner = _corner(image)
+        corners = [_corner(header) for header in slice_headers(file, image).values()]
     except Exception as error:
         raise InputError(f"{file}: expected a complete DICOM image, found {error}") from error
     if not image.file_meta.TransferSyntaxUID.is_compressed:
-        expected = image.Rows * image.Columns * image.get("SamplesPerPixel", 1) * image.BitsAllocated // 8
+        frames = int(image.get("NumberOfFrames", 1) or 1)
+        values = frames * image.Rows * image.Columns * image.get("SamplesPerPixel", 1)
+        expected = values * image.BitsAllocated // 8
         if stored < expected:
             raise InputError(
                 f"{file}: expected {expected} bytes of pixels, found {stored}: the file is truncated"
             )
-    return corner
+    return corners or [None]
 
 
 def _corner(image: pydicom.Dataset) -> np.ndarray | None:
@@ -140,28 +143,15 @@ def convert_files(chosen: Series, name: str | Path, work_dir: str | Path | None 
         name: of the series, for messages.
         work_dir: existing folder to make the temporary one in; None takes the system's.
     """
-    corners = [_checked_position(file) for file in chosen.files]
+    corners = [corner for file in chosen.files for corner in _checked_positions(file)]
     with tempfile.TemporaryDirectory(prefix="hemorrhage_ct_", dir=work_dir) as temporary:
         source, target = Path(temporary, "dicom"), Path(temporary, "nifti")
         source.mkdir()
         target.mkdir()
         for index, file in enumerate(chosen.files):
             (source / f"{index:05d}.dcm").symlink_to(file.resolve())
-        command = [
-            dcm2niix.bin,
-            "-l",
-            "n",
-            "-z",
-            "n",
-            "-b",
-            "n",
-            "-f",
-            "volume",
-            "-o",
-            str(target),
-            str(source),
-        ]
-        command.append(str(source))
+        options = ["-l", "n", "-z", "n", "-b", "n", "-f", "volume"]
+        command = [dcm2niix.bin, *options, "-o", str(target), str(source)]
         run = subprocess.run(command, capture_output=True, text=True)
         volumes = {file.stem: file for file in target.glob("*.nii")}
         corrected = [file for file in volumes.values() if _correction(file) is not None]
@@ -192,8 +182,6 @@ def _straightened(nifti: Path, corners: np.ndarray, name: str | Path) -> Path:
     order = np.argsort(along)
     first = [np.linalg.norm(corners[i] - affine[:3, 3]) for i in (order[0], order[-1])]
     if len(image.shape) != 3 or image.shape[2] != len(corners) or min(first) > 1:
-        if len(corners) == 1:
-            return nifti  # several slices in one file
         raise InputError(
             f"{name}: expected one volume of {len(corners)} slices, found shape {image.shape} that starts "
             f"{min(first):.1f} mm from them"

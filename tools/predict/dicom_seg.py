@@ -19,6 +19,7 @@ import numpy as np
 import pydicom
 
 from tools import __version__
+from tools.enhanced_dicom import file_of, with_shared_plane
 
 if TYPE_CHECKING:
     from tools.predict.bundles import BundleModel
@@ -39,11 +40,13 @@ PERSONAL += ("ReferringPhysicianName", "StudyDate", "StudyTime")
 
 
 def sort_slices(headers: Mapping[Path, pydicom.Dataset]) -> list[Path]:
-    """The files of one series in the order of their slices along the normal."""
+    """The slices of one series along the normal; those of one multi-frame file in the order of its frames."""
+    if len({file_of(name) for name in headers}) == 1:
+        return list(headers)
     axes = np.array(next(iter(headers.values())).ImageOrientationPatient, float)
     normal = np.cross(axes[:3], axes[3:])
     return sorted(
-        headers, key=lambda file: float(np.array(headers[file].ImagePositionPatient, float) @ normal)
+        headers, key=lambda name: float(np.array(headers[name].ImagePositionPatient, float) @ normal)
     )
 
 
@@ -92,7 +95,8 @@ def dicom_seg(
     Args:
         label: class values (X, Y, Z), in the orientation of `affine`.
         affine: voxels to RAS+ mm.
-        headers: the original slices by file; they are read again in full, without pixels.
+        headers: of the original slices by name, see `tools.enhanced_dicom`; the files are read again, without
+            pixels.
         models: with one, its class names become segments; with several there is one, their consensus.
         keep_identifiers: copy the patient and the study from the original images.
     """
@@ -106,12 +110,13 @@ def dicom_seg(
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
 
-    files = sort_slices(headers)
-    originals = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    slices = sort_slices(headers)
+    files = dict.fromkeys(file_of(name) for name in slices)
+    originals = [with_shared_plane(pydicom.dcmread(file, stop_before_pixels=True)) for file in files]
     for original in originals:
         _blank(original, everything=not keep_identifiers)
     values = dict(models[0].names) if len(models) == 1 else {1: "hemorrhage"}
-    frames = frames_of(label, affine, originals)
+    frames = frames_of(label, affine, [headers[name] for name in slices])
     masks = np.stack([frames == value for value in values], -1).astype(np.uint8)
     algorithm = AlgorithmIdentificationSequence(
         name=", ".join(model.name for model in models)[:64],

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 
 from tools.dicom import Series
+from tools.enhanced_dicom import is_multi_frame, slice_headers
 from tools.errors import InputError
 from tools.predict.sources import Study
 
@@ -34,7 +35,7 @@ HEAD_PARTS = re.compile(r"head|brain|skull|cran|kopf|sch[aä]del|tete|cerebr|neu
 
 @dataclass
 class HeadSeries:
-    """One series with the header of every file, ordered along the head."""
+    """One series with the header of every slice by the slice's name, see `tools.enhanced_dicom`."""
 
     series: Series
     headers: dict[Path, pydicom.Dataset]
@@ -43,7 +44,7 @@ class HeadSeries:
 
     @property
     def first(self) -> pydicom.Dataset:
-        """Header of one file; what it is used for is the same in all."""
+        """Header of one slice; what it is used for is the same in all."""
         return next(iter(self.headers.values()))
 
     @property
@@ -63,8 +64,12 @@ def list_of(study: Study) -> list[HeadSeries]:
         number, text = str(first.get("SeriesNumber", "?")), str(first.get("SeriesDescription", ""))
         modality = str(first.get("Modality", "?"))
         series = Series(uid, number, text, modality, list(headers))
-        unusable = _unusable(headers)
-        found.append(HeadSeries(series, headers, unusable, _unsuitable(first)))
+        slices: dict[Path, pydicom.Dataset] = {}
+        for file, header in headers.items():
+            slices.update(slice_headers(file, header))
+        unusable = _unusable(headers, slices)
+        slices = slices or headers
+        found.append(HeadSeries(series, slices, unusable, _unsuitable(next(iter(slices.values())))))
     return sorted(found, key=lambda s: (s.series.number.zfill(8), s.series.uid))
 
 
@@ -119,7 +124,7 @@ def check_slices(path: Path, chosen: HeadSeries, study: Study) -> list[str]:
     Raises:
         InputError: a file beside them is damaged, orientations or sizes differ, slices are missing or double.
     """
-    folders = {file.parent for file in chosen.headers}
+    folders = {file.parent for file in chosen.series.files}
     for file, reason in study.broken.items():
         if file.parent in folders:
             raise InputError(f"{file}: expected a DICOM image like the others of its folder, found {reason}")
@@ -189,10 +194,11 @@ def _geometry_notes(positions: np.ndarray, normal: np.ndarray, steps: np.ndarray
 def _described(s: HeadSeries) -> str:
     why = s.unusable or s.unsuitable
     text = s.series.description or "no description"
-    return f"number {s.series.number} ({text}, {len(s.headers)} files{', ' + why if why else ''})"
+    return f"number {s.series.number} ({text}, {len(s.headers)} slices{', ' + why if why else ''})"
 
 
-def _unusable(headers: dict[Path, pydicom.Dataset]) -> str:
+def _unusable(headers: dict[Path, pydicom.Dataset], slices: dict[Path, pydicom.Dataset]) -> str:
+    """Why files, and the slices in them, are no head CT; empty if they are one."""
     first = next(iter(headers.values()))
     modality = str(first.get("Modality", "?"))
     if modality != "CT":
@@ -203,14 +209,16 @@ def _unusable(headers: dict[Path, pydicom.Dataset]) -> str:
         return "a scout view"
     if int(first.get("SamplesPerPixel", 1)) != 1:
         return "colour pictures"
-    if int(first.get("NumberOfFrames", 1) or 1) > 1:
-        return "multi-frame images, which are not supported"
-    axes = first.get("ImageOrientationPatient")
+    if any(is_multi_frame(header) for header in headers.values()) and len(headers) > 1:
+        return "several multi-frame images, of which one is supported"
+    if not slices:
+        return "a multi-frame image that does not say where its frames lie"
+    axes = next(iter(slices.values())).get("ImageOrientationPatient")
     if axes is not None and len(axes) == 6:
         normal = np.cross(np.array(axes[:3], float), np.array(axes[3:], float))
         if abs(normal[2]) < 0.7:
             return "not axial"
-    if len(headers) < FEWEST_SLICES:
+    if len(slices) < FEWEST_SLICES:
         return f"expected {FEWEST_SLICES} slices or more"
     return ""
 

@@ -29,7 +29,7 @@ class Scan:
         kind: "nifti" or "dicom".
         notes: sentences about it for the report's warnings.
         facts: what the report shows about the scan; nothing that names a person.
-        headers: of the DICOM files without pixels, by file; empty for NIfTI.
+        headers: of the DICOM slices by name, see `tools.enhanced_dicom`; empty for NIfTI.
         identifiers: of the patient and the study, for --keep-identifiers only.
     """
 

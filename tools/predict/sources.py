@@ -24,7 +24,8 @@ TAGS = [
     "ImageType", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PixelSpacing", "SliceThickness",
     "ImagePositionPatient", "ImageOrientationPatient", "GantryDetectorTilt", "ContrastBolusAgent",
     "ConvolutionKernel", "InstanceNumber", "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
-    "AccessionNumber", "StudyDate",
+    "AccessionNumber", "StudyDate", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "ContrastBolusAgentSequence",
 ]  # fmt: skip
 
 

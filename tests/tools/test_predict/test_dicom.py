@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import subprocess
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from highdicom.legacy import LegacyConvertedEnhancedCTImage
+from pydicom import Dataset
 
 from tools.predict import predict
 from tools.predict.dicom_seg import frames_of
@@ -162,6 +165,70 @@ def test_zip_and_the_choice_of_a_series(bright, tilted, head, tmp_path, support)
     assert not list((tmp_path / "out").glob(".predict-*"))
     chosen = predict(folder, bright, tmp_path / "out2", uncertainty=False, series=10).cases[0]
     assert any("with contrast by its SeriesDescription" in text for text in chosen.warnings)
+
+
+def enhanced(folder: Path, to: Path, **changes: str) -> Path:
+    """A series as one multi-frame file, made by highdicom."""
+    images = [pydicom.dcmread(file) for file in sorted(folder.glob("*.dcm"))]
+    uids = [highdicom.UID() for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = LegacyConvertedEnhancedCTImage(images, uids[0], 20, uids[1], 1)
+    for keyword, value in changes.items():
+        setattr(image, keyword, value)
+    to.mkdir(parents=True)
+    image.save_as(to / "enhanced.dcm")
+    return to
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["phantom", "scanner"])
+def test_enhanced_is_its_slices(bright, tilted, tmp_path, request, real):
+    """One file with all slices gives the mask and the SEG of the files it was made from."""
+    folder = request.getfixturevalue("real_data") / "ge_head_ct_dicom" if real else tilted
+    one = enhanced(folder, tmp_path / "one")
+    results = [
+        predict(path, bright, tmp_path / name, uncertainty=False, save_ct=True)
+        for name, path in (("out_files", folder), ("out_frames", one))
+    ]
+    assert [result.failures for result in results] == [[], []]
+    files, frames = (result.cases[0] for result in results)
+    for output in ("ct", "label"):
+        expected, found = nib.load(files.path(output)), nib.load(frames.path(output))
+        assert np.allclose(expected.affine, found.affine, atol=1e-4)
+        assert np.array_equal(np.asarray(expected.dataobj), np.asarray(found.dataobj))
+    assert files.warnings == frames.warnings  # of the tilt and the uneven distances
+    source = pydicom.dcmread(one / "enhanced.dcm")
+    of_frames = read_seg(frames.path("dicom_seg").read_bytes())
+    assert {str(uid[2]) for uid in of_frames.get_source_image_uids()} == {str(source.SOPInstanceUID)}
+    shown = of_frames.get_pixels_by_source_frame(
+        source.SOPInstanceUID, list(range(1, source.NumberOfFrames + 1)), assert_missing_frames_are_empty=True
+    )
+    slices = [
+        str(frame.ConversionSourceAttributesSequence[0].ReferencedSOPInstanceUID)
+        for frame in source.PerFrameFunctionalGroupsSequence
+    ]
+    of_files = read_seg(files.path("dicom_seg").read_bytes())
+    expected = of_files.get_pixels_by_source_instance(slices, assert_missing_frames_are_empty=True)
+    assert expected.any()
+    assert np.array_equal(shown, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "copies", "reason"),
+    [
+        ({"NumberOfFrames": "25"}, 1, "does not say where its frames lie"),
+        ({"ContrastBolusAgentSequence": [Dataset()]}, 1, "with contrast agent"),
+        ({"SeriesInstanceUID": "1.2.826.0.9"}, 2, "several multi-frame images"),
+        ({"PixelData": b"12" * 25 * 80 * 80}, 1, "expected 332800 bytes of pixels, found 320000"),
+    ],
+    ids=["positions", "contrast", "two", "truncated"],
+)
+def test_enhanced_that_cannot_be_taken(bright, tilted, tmp_path, changes, copies, reason):
+    for copy in range(copies):
+        enhanced(tilted, tmp_path / "in" / str(copy), **changes)
+    result = predict(tmp_path / "in", bright, tmp_path / "out")
+    assert result.cases == []
+    assert reason in str(result.failures)
 
 
 def test_real_series(bright, real_data, tmp_path):
