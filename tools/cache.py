@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import threading
@@ -36,6 +37,14 @@ class CachedDataset(PersistentDataset):
         super().__init__(data, transform, cache_dir, content_hash, track_meta=True, weights_only=False)
         self.set_transform_hash(transform_hash)
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all data and of the transforms: another one means that something else is trained on."""
+        digest = hashlib.blake2b(transform_hash(self.transform.transforms), digest_size=8)
+        for item in self.data:
+            digest.update(content_hash(item))
+        return digest.hexdigest()
+
     def _cachecheck(self, item_transformed: Mapping) -> Any:
         if self.cache_dir is None:
             return self._pre_transform(dict(item_transformed))
@@ -60,15 +69,24 @@ def content_hash(item: Mapping[str, Any]) -> bytes:
         digest.update(f"{key}=".encode())
         value = item[key]
         if isinstance(value, str | Path) and Path(value).is_file():
-            digest.update(Path(value).name.encode())
-            digest.update(Path(value).read_bytes())
+            digest.update(_file_hash(Path(value)))
         elif isinstance(value, str | Path) and Path(value).is_dir():
             for file in sorted(path for path in Path(value).rglob("*") if path.is_file()):
-                digest.update(file.name.encode())
-                digest.update(file.read_bytes())
+                digest.update(_file_hash(file))
         else:
             _update(digest, value)
     return digest.hexdigest().encode()
+
+
+def _file_hash(file: Path) -> bytes:
+    """Hash of a file's name and bytes, which are read once as long as size and time stay the same."""
+    status = file.stat()
+    return _read_hash(file, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=65536)
+def _read_hash(file: Path, size: int, time: int) -> bytes:
+    return hashlib.blake2b(file.name.encode() + b"\0" + file.read_bytes(), digest_size=12).digest()
 
 
 def transform_hash(transforms: Sequence[Callable]) -> bytes:

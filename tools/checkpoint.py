@@ -17,6 +17,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from torch import nn
 
+from tools.cache import transform_hash
 from tools.errors import InputError
 from tools.files import write_bytes
 from tools.flags import is_true
@@ -110,8 +111,15 @@ def export_weights(source: str, out: str, **notes: Any) -> None:
 
 
 def _as_json(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """As JSON has them: what comes from a file must compare equal to what comes from a configuration."""
-    return json.loads(json.dumps(dict(settings or {}), default=str))
+    """As JSON has them: what comes from a file must compare equal to what comes from a configuration.
+
+    A module, such as a loss, becomes a hash of its class and arguments.
+    """
+
+    def plain(value: Any) -> str:
+        return transform_hash([value]).decode() if isinstance(value, nn.Module) else str(value)
+
+    return json.loads(json.dumps(dict(settings or {}), default=plain))
 
 
 class ReplacingSaver(DiskSaver):
@@ -131,7 +139,7 @@ class BestWeights(Checkpoint):
     """Keep the weights with the highest key metric of an evaluator, as a plain state_dict.
 
     MONAI's `CheckpointSaver` does the same, but not in one step: for a moment there are no weights on disk.
-    Weights that came with the bundle are not lost: they become `original.pt` when they would be replaced.
+    Weights that came with the bundle are not lost: before they are replaced, `original.pt` becomes a copy.
 
     Args:
         path: file of the weights.
@@ -155,12 +163,19 @@ class BestWeights(Checkpoint):
     def __call__(self, engine: Engine) -> None:
         """Save if this is the best so far."""
         if idist.get_rank() == 0 and weights_settings(self.path).get("shipped"):
-            for file in (self.path, self.path.with_suffix(".json")):
-                file.replace(file.with_stem("original"))
+            self._keep_shipped()
         super().__call__(engine)
         if idist.get_rank() == 0 and self.settings and weights_settings(self.path) != self.settings:
             text = json.dumps(self.settings, indent=2) + "\n"
             write_bytes(self.path.with_suffix(".json"), text.encode())
+
+    def _keep_shipped(self) -> None:
+        # copied, not moved: until the new weights are written, these are the ones to use. A copy that is
+        # there stays: a kill may have come between new weights and what is written beside them
+        for file in (self.path, self.path.with_suffix(".json")):
+            copy = file.with_stem("original")
+            if file.is_file() and not copy.exists():
+                write_bytes(copy, file.read_bytes())
 
     def attach(self, engine: Engine) -> None:
         """Compare after every run of the evaluator."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from ignite.handlers import TimeLimit
 from monai.engines.utils import IterationEvents
@@ -50,7 +52,9 @@ class ListedOutput:
 
 
 class TimeLimitHandler(TimeLimit):
-    """Ignite's `TimeLimit` with the `attach` that MONAI's trainers call.
+    """Ignite's `TimeLimit` with the `attach` that MONAI's trainers call, by the clock of the first process.
+
+    Several processes must end after the same batch, or one would wait for the others for ever.
 
     Args:
         limit_sec: whole seconds from the start of training after which it ends, as if the epochs were over.
@@ -59,3 +63,9 @@ class TimeLimitHandler(TimeLimit):
     def attach(self, engine: Engine) -> None:
         """Check the time after every iteration of `engine`."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """End the training if the time is over."""
+        if idist.broadcast(float(time.time() - self.start_time > self.limit_sec), src=0):
+            self.logger.info("Reached the time limit of %d seconds, training ends", self.limit_sec)
+            engine.terminate()

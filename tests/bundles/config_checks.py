@@ -21,6 +21,7 @@ __all__ = [
     "test_metadata_schema",
     "test_network_in_and_out",
     "test_properties",
+    "test_tracking",
     "training_files",
 ]
 
@@ -60,6 +61,25 @@ def test_properties(bundle, overrides, training_files, run_id):
     workflow = ConfigWorkflow(files_of(run_id, training_files), workflow_type=kind, **values)
     workflow.initialize()
     assert workflow.check_properties() == []
+
+
+@pytest.mark.parametrize(
+    ("overlay", "engine", "handlers"),
+    [
+        ("train", "train#trainer#train_handlers", "train#handlers"),
+        ("multi_gpu_train", "train#trainer#train_handlers", "train#handlers"),
+        ("evaluate", "validate#evaluator#val_handlers", "handlers"),
+        ("inference", "evaluator#val_handlers", "handlers"),
+    ],
+)
+def test_tracking(bundle, tmp_path, overlay, engine, handlers):
+    """MONAI finds where to put its MLflow handlers, and the engine takes them from there."""
+    base = [] if overlay in ("train", "inference") else ["configs/train.yaml"]
+    kind = "train" if "train" in overlay else "infer"
+    files = [*base, f"configs/{overlay}.yaml"]
+    parser = ConfigWorkflow(files, workflow_type=kind, tracking="mlflow", output_dir=str(tmp_path)).parser
+    assert parser[engine].replace("::", "#") == f"@{handlers}"
+    assert parser[handlers][-1]["_target_"] == "MLFlowHandler"
 
 
 @pytest.mark.parametrize("run_id", RUN_IDS)

@@ -98,3 +98,20 @@ def test_hash_is_of_arguments_not_of_use():
         steps[1:]
     )
     assert transform_hash([ScaleIntensityd("a")]) != transform_hash([ScaleIntensityd("b")])
+
+
+def test_fingerprint_is_of_what_the_files_hold(tmp_path):
+    """The same data elsewhere have the same one; a voxel, a case or a transform more changes it."""
+
+    def fingerprint(folder, values, transform=()):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        items = [{"image": str(tmp_path / folder / f"{i}.npy")} for i in range(len(values))]
+        for item, value in zip(items, values, strict=True):
+            np.save(item["image"], np.full(3, value))
+        return CachedDataset(items, Compose([Load("image"), *transform]), None).fingerprint
+
+    first = fingerprint("a", [1, 2])
+    assert fingerprint("b", [1, 2]) == first
+    assert fingerprint("b", [1, 2, 3]) != first
+    assert fingerprint("c", [1, 2], [Load("image", 2.0)]) != first
+    assert fingerprint("a", [1, 3]) != first  # in a file that was read before

@@ -35,7 +35,7 @@ def overrides(bundle, tmp_path_factory) -> dict[str, Any]:
 
 def training(folder: Path, overrides: dict[str, Any]) -> ConfigWorkflow:
     folders = {"ckpt_dir": folder, "output_dir": folder / "eval"}
-    result = workflow("train", "train.yaml", **overrides, **folders, **{"train#handlers#1#minutes": 0.0})
+    result = workflow("train", "train.yaml", **overrides, **folders, save_minutes=0.0)
     result.parser.get_parsed_content("run#0")  # networks are made in the order in which `run` makes them
     return result
 

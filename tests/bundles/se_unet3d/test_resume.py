@@ -56,7 +56,7 @@ def uninterrupted(overrides, tmp_path_factory) -> dict[str, object]:
 
 
 def _train_and_die(folder: Path, overrides: dict[str, object], iteration: int, minutes: float) -> None:
-    workflow = training(folder, overrides, **{"train#handlers#1#minutes": minutes})
+    workflow = training(folder, overrides, save_minutes=minutes)
     workflow.parser.get_parsed_content("train#trainer").add_event_handler(
         Events.ITERATION_STARTED(once=iteration), lambda engine: os.kill(os.getpid(), signal.SIGKILL)
     )
@@ -96,19 +96,32 @@ def test_the_same_weights_after_a_kill(overrides, uninterrupted, tmp_path, itera
 
 def test_other_settings_are_refused_and_a_new_start_is_possible(overrides, uninterrupted, tmp_path):
     killed(tmp_path, overrides, BATCHES + 1)
-    with pytest.raises(RuntimeError) as raised:
-        training(tmp_path, {**overrides, "sampling": "brain"}).run()
-    cause = raised.value.__cause__
-    assert f"{tmp_path / 'training_state.pt'}: expected the state" in str(cause)
-    assert "found another sampling;" in str(cause)
+    other = {"cases": 3, "seed": 5, "folds": 3, "shape": (64, 64, 20), "spacing": (3.0, 3.0, 8.0)}
+    write_phantoms(tmp_path / "other", **other)  # heads of the same names
+    for changed, name in (
+        ({"sampling": "brain"}, "sampling"),
+        ({"lesion_weight": 2.0}, "loss"),
+        ({"optimizer#lr": 0.5}, "optimizer"),
+        ({"amp": False}, "amp"),
+        ({"dataset_dir": str(tmp_path / "other")}, "data"),
+    ):
+        with pytest.raises(RuntimeError) as raised:
+            training(tmp_path, {**overrides, **changed}).run()
+        cause = raised.value.__cause__
+        assert f"{tmp_path / 'training_state.pt'}: expected the state" in str(cause)
+        assert f"found another {name};" in str(cause)
     workflow = training(tmp_path, overrides, resume=False)
     workflow.run()
     assert same(outcome(workflow), uninterrupted)
 
 
-def test_a_full_disk_costs_no_file(overrides, tmp_path):
+@pytest.mark.parametrize("shipped", [False, True])
+def test_a_full_disk_costs_no_file(overrides, tmp_path, shipped):
     """The system refuses to write more than 1 MB: what was there stays, and nothing half written."""
     killed(tmp_path, overrides, BATCHES + 1)
+    if shipped:
+        settings = json.loads((tmp_path / "model.json").read_text())
+        (tmp_path / "model.json").write_text(json.dumps({**settings, "shipped": True}))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert set(before) == {"model.pt", "model.json", "training_state.pt"}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
