@@ -129,6 +129,7 @@ QUICK_ROWS = ("unet3d", "none", "brain", "border", "border_symmetric", "final")
 QUICK_FOLDS, FULL_FOLDS = 2, 5
 QUICK: dict[str, Any] = {
     "phantom": {"cases": 24, "seed": 5, "kind": "iph_ivh", "shape": [96, 96, 26], "spacing": [2.2, 2.2, 6.0]},
+    "overlap": 0.5,
     "roi_size": [24, 24, 8],
     "patches_per_case": 100,
     "batch_size": 16,

@@ -93,7 +93,7 @@ def test_trains_and_infers(bundle, data, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["no_symmetric", "instance2022"])
 def test_evaluates(bundle, data, tmp_path, name):
-    overlay, size = f"variants/{name}.yaml", {"roi_size": [32, 32, 16], "overlap": 0.5}
+    overlay, size = f"variants/{name}.yaml", {"roi_size": [32, 32, 16], "step": 16}
     evaluation = workflow(
         "infer", "train.yaml", "evaluate.yaml", overlay, **data, **size,
         ckpt_dir=str(tmp_path), output_dir=str(tmp_path),
