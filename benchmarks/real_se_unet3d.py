@@ -134,6 +134,8 @@ def main() -> None:
     parser.add_argument("--slices", help="tree of CT-ICH 1.0.0")
     parser.add_argument("--weights", default=str(BUNDLE / "models" / "model.pt"))
     args = parser.parse_args()
+    if not (args.dicom or args.slices):
+        parser.error("expected --dicom, --slices or both")
     require_weights(args.weights)
     spacing = weights_settings(args.weights)["spacing"]
     network = SEUNet().eval()
