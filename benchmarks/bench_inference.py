@@ -4,7 +4,7 @@
 
 A synthetic head CT of 512x512x30 voxels goes through the bundle's preprocessing. Then two stages are timed:
 the whole stripped volume (what a sliding window over a CT means) and the volume cropped to the brain (what
-the bundle hands to its inferer), each with windows of 32x32x16 that overlap by more than half (Abramova 2021).
+the bundle hands to its inferer), each with windows of 32x32x16 and the overlap of the bundle.
 MONAI's `SlidingWindowInferer` runs the plain network in fp32 on the same tensor, with as many windows at a
 time unless `--monai-batch` says otherwise (its own default is 1); as it averages what the network returns,
 the softmax is put into the network, so that both average probabilities. Both are run in turn, `--repeats`

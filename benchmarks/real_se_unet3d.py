@@ -83,7 +83,7 @@ def look_at_slices(root: str, network: torch.nn.Module, pixel_mm: float) -> None
             loaded = [load(item) for item in run]
             brain = torch.cat([brain_of_picture(one["image"].as_tensor(), pixel_mm) for one in loaded], -1)
             image = torch.cat([one["image"].as_tensor() for one in loaded], -1) * brain
-            mean = BrainWindowInferer((32, 32, 16))(image[None], network, brain=brain[None])
+            mean = BrainWindowInferer((32, 32, 16), overlap=0.5625)(image[None], network, brain=brain[None])
             found = mean.argmax(1)[0].bool()
             for z, (item, one) in enumerate(zip(run, loaded, strict=True)):
                 truth, pred = one["label"].as_tensor()[0, :, :, 0] > 0, found[:, :, z]
@@ -114,7 +114,7 @@ def look_at_scan(folder: str, network: torch.nn.Module, spacing: list[float]) ->
     with tempfile.TemporaryDirectory() as converted:
         item = Preprocessing(spacing=spacing, regions=False, converted_dir=converted)({"image": folder})
     image, brain = (item[key].as_tensor()[None] for key in ("image", "brain"))
-    mean = BrainWindowInferer((32, 32, 16))(image, network, brain=brain)
+    mean = BrainWindowInferer((32, 32, 16), overlap=0.5625)(image, network, brain=brain)
     found = mean.argmax(1)[0].numpy().astype(bool)
     voxel_ml = float(np.prod(item["image"].pixdim.tolist())) / 1000
     components, count = ndimage.label(found, np.ones((3, 3, 3)))
