@@ -18,7 +18,15 @@ from tools.metrics.summary import GROUPS
 from tools.metrics.tables import Row, write_atomically, write_csv, write_json
 from tools.splits import LEAK_WARNING, SPLITS
 
-__all__ = ["assign_folds", "collect", "compare_splits", "compare_variants", "crossval", "fold_runs"]
+__all__ = [
+    "assign_folds",
+    "check_same_cases",
+    "collect",
+    "compare_splits",
+    "compare_variants",
+    "crossval",
+    "fold_runs",
+]
 
 DEFAULT = "default"
 
@@ -55,8 +63,8 @@ def crossval(
         overrides: every further `--key value` goes to the bundle's configuration.
 
     Raises:
-        InputError: no such bundle or variant, too few patients or GPUs, weights of other settings in the
-            folder, or a fold that failed.
+        InputError: no such bundle or variant, variants with data of their own, too few patients or GPUs,
+            weights of other settings in the folder, or a fold that failed.
     """
     folder = bundle_folder(bundle)
     variants = [variant] if isinstance(variant, str) else [str(name) for name in variant]
@@ -71,6 +79,8 @@ def crossval(
         for split in splits:
             place = root / split_name(name, split)
             runs += fold_runs(folder, files, place, folds, seed, processes, overrides, name, split)
+    for split in splits:
+        check_same_cases([root / split_name(name, split) / "data" / "dataset.json" for name in variants])
     run_all(runs, jobs)
     tables = {
         (name, split): collect(root / split_name(name, split), folds) for name in variants for split in splits
@@ -185,6 +195,25 @@ def fold_runs(
         )
         for fold, place in enumerate(places)
     ]
+
+
+def check_same_cases(datalists: Sequence[Path]) -> None:
+    """Check that cases may be paired by their names: in all datalists they are the same images and labels.
+
+    Raises:
+        InputError: one of them has other cases than the first, or other files under the name of a case.
+    """
+    first, *others = [
+        {item.get("case", item["image"]): (item["image"], item.get("label")) for item in cases}
+        for cases in (json.loads(path.read_text())["training"] for path in datalists)
+    ]
+    for path, cases in zip(datalists[1:], others, strict=True):
+        different = sorted(name for name in {**first, **cases} if first.get(name) != cases.get(name))
+        if different:
+            raise InputError(
+                f"{path}: expected the cases of {datalists[0]}, to compare them one by one, found another "
+                f"{different[0]}: name one --dataset_dir for all variants"
+            )
 
 
 def collect(root: Path, folds: int) -> list[Row]:

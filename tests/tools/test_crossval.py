@@ -291,6 +291,17 @@ def _rows(path: Path) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
+def test_variants_of_other_cases_under_the_same_names_are_not_compared(bundle, tmp_path):
+    """Like the synthetic sets of a bundle's variants, which are all called case_000 and so on."""
+    others = [{**item, "image": f"other/{item['image']}"} for item in cases()]
+    (bundle / "other").mkdir()
+    (bundle / "other" / "dataset.json").write_text(json.dumps({"training": others}))
+    (bundle / "configs" / "variants" / "other.yaml").write_text("dataset_dir: other\n")
+    with pytest.raises(InputError, match=r"other/data/dataset.json: .* another p0_0: name one --dataset_dir"):
+        crossval(str(bundle), folds=2, variant="default,other", out=str(tmp_path / "out"))
+    assert not list(tmp_path.glob("out/*/fold_*"))  # said before anything is trained
+
+
 def test_unknown_bundle_or_variant(bundle, tmp_path):
     with pytest.raises(InputError, match=r"nothing: expected a bundle"):
         crossval("nothing")
