@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
+from threading import Event
 from typing import Any
 
 import torch
@@ -21,9 +22,15 @@ from tqdm import tqdm
 from tools.errors import InputError
 from tools.metrics.tables import Row, read_csv, write_json
 
-__all__ = ["BundleRun", "bundle_folder", "config_files", "run_all"]
+__all__ = ["GO_ON", "BundleRun", "assign_gpus", "bundle_folder", "config_files", "last_error", "run_all"]
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+EVALUATION = "configs/evaluate.yaml"
+PARALLEL = "configs/multi_gpu_train.yaml"
+GO_ON = "remove that folder, or choose another (--out, of `reproduce` --work_dir)"
+
+_ERROR = re.compile(r"^(?:\[rank\d+\]: )?(error: .*|(?:\w+\.)*\w*(?:Error|Exception): .*\S)")
+_WRAPPERS = ("RuntimeError: Failed to instantiate", "RuntimeError: applying transform")
 
 
 @dataclass(frozen=True)
@@ -49,58 +56,95 @@ class BundleRun:
     processes: int = 1
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """All that the result depends on: another value of any of them makes the run anew."""
-        files = [*self.inputs, *(self.bundle / file for file in self.files)]
+    def parameters(self) -> dict[str, str]:
+        """What the weights depend on, by name: options as `--key`, the bundle's files by their content.
+
+        Not among them: `tools` itself, and what a file or an option names, such as the images of a datalist.
+        """
+        files = {file: self.bundle / file for file in [*self.files, *[PARALLEL] * (self.processes > 1)]}
+        files |= {str(path.relative_to(self.bundle)): path for path in self.bundle.glob("scripts/**/*.py")}
+        files |= {path.name: path for path in self.inputs}
         return {
-            "overrides": {key: str(value) for key, value in sorted(self.overrides.items())},
-            "files": hashlib.blake2b(
-                b"\0".join(file.read_bytes() for file in files), digest_size=12
-            ).hexdigest(),
+            **{f"--{key}": str(value) for key, value in sorted(self.overrides.items())},
+            **{name: _digest(path) for name, path in sorted(files.items())},
+            "processes": str(self.processes),
         }
 
     @property
     def finished(self) -> bool:
         """Whether it was run to its end with these parameters."""
-        return self._kept() and self._marker()["finished"]
+        return self._trained() and self._marker().get("evaluated_with") == _digest(self.bundle / EVALUATION)
+
+    def check(self) -> None:
+        """Check that no weights of other parameters lie in the folder, which this run would replace.
+
+        Raises:
+            InputError: they do; the message says what is different, and how to go on.
+        """
+        then, now = self._marker().get("trained_with"), self.parameters
+        if then == now or not any((self.folder / "models").glob("*")):
+            return
+        if then is None:
+            raise InputError(
+                f"{self.folder}: expected no weights or those of {self.name}, found some without a record of "
+                f"their settings in run.json: {GO_ON}"
+            )
+        different = [
+            f"{key} {then.get(key, 'unset')}, now {now.get(key, 'unset')}"
+            if key.startswith("--") or key == "processes"
+            else f"another {key}"
+            for key in {**then, **now}
+            if then.get(key) != now.get(key)
+        ]
+        raise InputError(
+            f"{self.folder}: expected weights of the same settings, found some that were trained with "
+            f"{'; '.join(different)}: go back to that, {GO_ON}"
+        )
 
     def run(self, gpu: str | None = None, threads: int | None = None) -> None:
-        """Train and evaluate, unless that is done; an interrupted training goes on.
+        """Train and evaluate, but what is done of it; an interrupted training goes on.
 
         Args:
             gpu: number of the GPU, or several separated by commas; None leaves all visible.
             threads: of each process; None leaves it to torch.
 
         Raises:
-            InputError: training or evaluation failed; the message ends with the last line of the log.
+            InputError: see `check`; or training or evaluation failed: the message ends with the log's error.
         """
         if self.finished:
             return
-        if not self._kept():
-            shutil.rmtree(self.folder, ignore_errors=True)
-        write_json(self.folder / "run.json", {"parameters": self.parameters, "finished": False})
-        self._bundle_run("training", self.files, self.processes, gpu, threads)
-        evaluation = [self.files[0], "configs/evaluate.yaml", *self.files[1:]]
-        self._bundle_run("evaluating", evaluation, 1, gpu, threads)
-        write_json(self.folder / "run.json", {"parameters": self.parameters, "finished": True})
+        self.check()
+        # as they are now: a file that changes while it runs is another one next time
+        record = {"trained_with": self.parameters, "trained": True}
+        digest = _digest(self.bundle / EVALUATION)
+        if not self._trained():
+            write_json(self._marker_path, {**record, "trained": False})
+            self._bundle_run("training", self.files, self.processes, gpu, threads)
+            write_json(self._marker_path, record)
+        self._bundle_run("evaluating", [self.files[0], EVALUATION, *self.files[1:]], 1, gpu, threads)
+        write_json(self._marker_path, {**record, "evaluated_with": digest})
 
     def rows(self) -> list[Row]:
         """The evaluation's table, one row per case."""
         return read_csv(self.folder / "eval" / "metrics" / "per_case.csv")
 
-    def _marker(self) -> dict[str, Any]:
-        path = self.folder / "run.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+    @property
+    def _marker_path(self) -> Path:
+        return self.folder / "run.json"
 
-    def _kept(self) -> bool:
-        return self._marker().get("parameters") == self.parameters
+    def _marker(self) -> dict[str, Any]:
+        return json.loads(self._marker_path.read_text()) if self._marker_path.is_file() else {}
+
+    def _trained(self) -> bool:
+        marker = self._marker()
+        return marker.get("trained", False) and marker["trained_with"] == self.parameters
 
     def _bundle_run(
         self, run_id: str, files: Sequence[str], processes: int, gpu: str | None, threads: int | None
     ) -> None:
         launcher = [sys.executable, "-m"]
         if processes > 1:
-            files = [*files, "configs/multi_gpu_train.yaml"]
+            files = [*files, PARALLEL]
             launcher += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
         keys = {
             **self.overrides,
@@ -118,26 +162,83 @@ class BundleRun:
                 command, cwd=self.bundle, env=environment, stdout=stream, stderr=subprocess.STDOUT
             ).returncode
         if code:
-            last = next((line for line in reversed(log.read_text().splitlines()) if line.strip()), "nothing")
             raise InputError(
-                f"{self.name}: expected {run_id} to succeed, found exit code {code} and {last.strip()!r} "
-                f"({log})"
+                f"{self.name}: expected {run_id} to succeed, found exit code {code} and "
+                f"{last_error(log.read_text())!r} ({log})"
             )
 
 
+def last_error(output: str) -> str:
+    """The line of a failed process's output that says why.
+
+    MONAI wraps an error in others, and ends with a hint that is the same for all; torchrun adds a summary,
+    and processes that lost their first one errors of their own. What a user needs is before.
+    """
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [match[1] for match in map(_ERROR.match, lines) if match and not match[1].startswith(_WRAPPERS)]
+    plain = [line for line in errors if line.startswith("error: ")]
+    return next(reversed(plain or errors or lines), "nothing")
+
+
+def assign_gpus(gpus: Sequence[str], jobs: int, processes: int = 1) -> list[str | None]:
+    """`CUDA_VISIBLE_DEVICES` of each job.
+
+    Args:
+        gpus: ids of those that may be used; none leaves every job on the CPU, `[None, None, ...]`.
+        jobs: at a time. Those of one process share GPUs if there are more of them.
+        processes: of each job, each on a GPU of its own.
+
+    Raises:
+        InputError: several processes each, and fewer GPUs than that takes.
+    """
+    if jobs < 1 or processes < 1:
+        raise InputError(f"jobs, processes: expected 1 or more of each, found {jobs} and {processes}")
+    if not gpus:
+        return [None] * jobs
+    if processes == 1:
+        return [gpus[job % len(gpus)] for job in range(jobs)]
+    if jobs * processes > len(gpus):
+        raise InputError(
+            f"processes: expected a GPU for each, {jobs} x {processes}, found {len(gpus)} ({','.join(gpus)})"
+        )
+    return [",".join(gpus[job * processes :][:processes]) for job in range(jobs)]
+
+
+def visible_gpus(variable: str, count: int) -> list[str]:
+    """Ids of the GPUs that a process may use.
+
+    Args:
+        variable: its `CUDA_VISIBLE_DEVICES`, empty if it has none.
+        count: GPUs that it sees; CUDA leaves out what follows an id that it does not know.
+    """
+    given = [part.strip() for part in variable.split(",") if part.strip()]
+    return given[:count] or [str(number) for number in range(count)]
+
+
 def run_all(runs: Sequence[BundleRun], jobs: int = 1) -> None:
-    """Run them, `jobs` at a time, each on GPUs of its own; the first failure ends what has not begun."""
-    gpus = [str(number) for number in range(torch.cuda.device_count())]
+    """Run them, `jobs` at a time, each on GPUs of its own; the first failure ends what has not begun.
+
+    Raises:
+        InputError: before anything is run, if one of them would replace weights (`BundleRun.check`) or there
+            are too few GPUs; or one failed.
+    """
+    for one in runs:
+        one.check()
+    gpus = visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES", ""), torch.cuda.device_count())
     free: Queue[str | None] = Queue()
-    for job in range(jobs):
-        own = gpus[job * runs[0].processes :][: runs[0].processes]
-        free.put(",".join(own) or (gpus[job % len(gpus)] if gpus else None))
+    for gpu in assign_gpus(gpus, min(jobs, len(runs)), max(one.processes for one in runs)):
+        free.put(gpu)
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
+    failed = Event()  # else a job that is free takes the next run before the failure is known here
 
     def run(one: BundleRun) -> None:
         gpu = free.get()
         try:
-            one.run(gpu, threads)
+            if not failed.is_set():
+                one.run(gpu, threads)
+        except BaseException:
+            failed.set()
+            raise
         finally:
             free.put(gpu)
 
@@ -150,6 +251,10 @@ def run_all(runs: Sequence[BundleRun], jobs: int = 1) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
 
 
 def bundle_folder(bundle: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from tools.bundle_run import BundleRun, bundle_folder, config_files, run_all
+from tools.bundle_run import GO_ON, BundleRun, bundle_folder, config_files, run_all
 from tools.errors import InputError
 from tools.metrics import compare_runs, read_csv, summarize, summary_markdown
 from tools.metrics.page import records
@@ -17,7 +18,15 @@ from tools.metrics.summary import GROUPS
 from tools.metrics.tables import Row, write_atomically, write_csv, write_json
 from tools.splits import LEAK_WARNING, SPLITS
 
-__all__ = ["assign_folds", "collect", "compare_splits", "compare_variants", "crossval", "fold_runs"]
+__all__ = [
+    "assign_folds",
+    "check_same_cases",
+    "collect",
+    "compare_splits",
+    "compare_variants",
+    "crossval",
+    "fold_runs",
+]
 
 DEFAULT = "default"
 
@@ -36,6 +45,7 @@ def crossval(
     """Train and evaluate a bundle on every fold, in processes of their own; then one table of all cases.
 
     What is finished is not done again, and an interrupted training goes on: start the same command again.
+    Weights that were trained with other settings stay where they are: see `tools.bundle_run.BundleRun.check`.
 
     Args:
         bundle: name of a folder in `bundles`, or path of a bundle.
@@ -43,7 +53,7 @@ def crossval(
             else patients are dealt out anew, alike in the share of those with intraventricular blood.
         variant: overlay in `configs/variants`, or several, separated by commas, which are then compared with
             the first of them; "default" is the bundle without overlay.
-        jobs: folds at a time; with several GPUs each gets its own.
+        jobs: folds at a time; with several GPUs each gets its own, of those in `CUDA_VISIBLE_DEVICES`.
         out: folder for weights, predictions and tables; default `runs/crossval` in the bundle.
         processes: of each training; more than one trains on as many GPUs (`multi_gpu_train.yaml`).
         seed: of dealing out the patients or slices.
@@ -53,7 +63,8 @@ def crossval(
         overrides: every further `--key value` goes to the bundle's configuration.
 
     Raises:
-        InputError: no such bundle or variant, too few patients, or a fold that failed.
+        InputError: no such bundle or variant, variants with data of their own, too few patients or GPUs,
+            weights of other settings in the folder, or a fold that failed.
     """
     folder = bundle_folder(bundle)
     variants = [variant] if isinstance(variant, str) else [str(name) for name in variant]
@@ -68,6 +79,8 @@ def crossval(
         for split in splits:
             place = root / split_name(name, split)
             runs += fold_runs(folder, files, place, folds, seed, processes, overrides, name, split)
+    for split in splits:
+        check_same_cases([root / split_name(name, split) / "data" / "dataset.json" for name in variants])
     run_all(runs, jobs)
     tables = {
         (name, split): collect(root / split_name(name, split), folds) for name in variants for split in splits
@@ -147,9 +160,25 @@ def fold_runs(
         overrides: keys of the configuration.
         name: what messages call the configuration.
         by: see `crossval`.
+
+    Raises:
+        InputError: there lie results of more folds, or of folds of other cases, which tables and ensembles
+            would take for these; see also `assign_folds`.
     """
     overrides = overrides or {}
-    datalist = _write_datalist(folder, files, overrides, folds, seed, by, root / "data")
+    places = [root / f"fold_{fold}" for fold in range(folds)]
+    surplus = sorted(set(root.glob("fold_*")) - set(places))
+    if surplus:
+        raise InputError(f"{surplus[0]}: expected {folds} folds from fold_0 on, found one more: {GO_ON}")
+    datalist = root / "data" / "dataset.json"
+    cases = {"training": _dealt_cases(folder, files, overrides, folds, seed, by)}
+    begun = [place for place in places if any((place / "models").glob("*"))]
+    if begun and datalist.is_file() and json.loads(datalist.read_text()) != json.loads(json.dumps(cases)):
+        raise InputError(
+            f"{root}: expected folds of the same cases, found {begun[0].name} of others, {datalist}: "
+            f"go back to those (--dataset_dir, --folds, --seed), {GO_ON}"
+        )
+    write_json(datalist, cases)
     if "datalist_name" in overrides:  # the list with folds stands in for it
         overrides = {**overrides, "datalist_name": datalist.name}
     if by == "slice":
@@ -158,14 +187,33 @@ def fold_runs(
         BundleRun(
             folder,
             files,
-            root / f"fold_{fold}",
+            place,
             f"{split_name(name, by)}, fold {fold}",
             {**overrides, "dataset_dir": datalist.parent, "fold": fold},
             (datalist,),
             processes,
         )
-        for fold in range(folds)
+        for fold, place in enumerate(places)
     ]
+
+
+def check_same_cases(datalists: Sequence[Path]) -> None:
+    """Check that cases may be paired by their names: in all datalists they are the same images and labels.
+
+    Raises:
+        InputError: one of them has other cases than the first, or other files under the name of a case.
+    """
+    first, *others = [
+        {item.get("case", item["image"]): (item["image"], item.get("label")) for item in cases}
+        for cases in (json.loads(path.read_text())["training"] for path in datalists)
+    ]
+    for path, cases in zip(datalists[1:], others, strict=True):
+        different = sorted(name for name in {**first, **cases} if first.get(name) != cases.get(name))
+        if different:
+            raise InputError(
+                f"{path}: expected the cases of {datalists[0]}, to compare them one by one, found another "
+                f"{different[0]}: name one --dataset_dir for all variants"
+            )
 
 
 def collect(root: Path, folds: int) -> list[Row]:
@@ -253,15 +301,9 @@ def _report(rows: Sequence[Row], out: Path, title: str, remark: str = "") -> str
     return page
 
 
-def _write_datalist(
-    folder: Path,
-    files: Sequence[str],
-    overrides: Mapping[str, Any],
-    folds: int,
-    seed: int,
-    by: str,
-    out: Path,
-) -> Path:
+def _dealt_cases(
+    folder: Path, files: Sequence[str], overrides: Mapping[str, Any], folds: int, seed: int, by: str
+) -> list[dict[str, Any]]:
     """The bundle's training cases with their folds; no test cases, so that folds are what is evaluated."""
     parser = ConfigParser()
     parser.read_config([str(folder / file) for file in files])
@@ -269,5 +311,4 @@ def _write_datalist(
     parser.update({"bundle_root": str(folder), **values})
     # the list before its folds are checked, where a bundle does: they are dealt anew
     key = "datalist#datalist" if "datalist#datalist" in parser else "datalist"
-    cases = assign_folds(parser.get_parsed_content(key)["training"], folds, seed, by)
-    return write_json(out / "dataset.json", {"training": cases})
+    return assign_folds(parser.get_parsed_content(key)["training"], folds, seed, by)

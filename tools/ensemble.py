@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from tools.checkpoint import require_weights
 from tools.errors import InputError
 from tools.inferer import plain
 from tools.precision import with_precision
@@ -98,6 +99,7 @@ def load_members(
     paths: str | Path | Sequence[str | Path],
     device: torch.device | str = "cpu",
     amp: bool | str = "auto",
+    settings: Mapping[str, Any] | None = None,
 ) -> nn.ModuleList:
     """One copy of a network for each file of weights, ready to infer.
 
@@ -106,12 +108,15 @@ def load_members(
         paths: see `find_checkpoints`.
         device: where the members go.
         amp: see `tools.precision.autocast_dtype`.
+        settings: what all members will be shown, see `tools.checkpoint.require_weights`.
 
     Raises:
-        InputError: see `find_checkpoints`; also for weights that don't fit the network.
+        InputError: see `find_checkpoints`; also for weights that don't fit the network, or were trained with
+            other settings.
     """
     members = nn.ModuleList()
     for path in find_checkpoints(paths):
+        require_weights(path, settings)
         member = copy.deepcopy(network)
         try:
             member.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

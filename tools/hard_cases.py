@@ -17,7 +17,10 @@ TURN_KEY = "turn"
 
 
 def repeat_hard_cases(
-    items: Sequence[Mapping[str, Any]], hard_cases: Sequence[str], copies: int = 3
+    items: Sequence[Mapping[str, Any]],
+    hard_cases: Sequence[str],
+    copies: int = 3,
+    known: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """The cases, and `copies` further entries of each hard one, which `TurnHardCased` will tell apart.
 
@@ -25,13 +28,20 @@ def repeat_hard_cases(
         items: entries of a datalist.
         hard_cases: names (`case`) of cases; those that are not among `items` belong to another fold.
         copies: further entries per hard case, 0 to 5, each under another of `tools.patches.SYMMETRIES`.
+        known: entries of all folds, among which hard cases must be; None leaves a misspelt name unnoticed.
 
     Raises:
-        InputError: more copies than there are ways to turn a case.
+        InputError: more copies than there are ways to turn a case, or a hard case that is not known.
     """
     if not 0 <= copies < len(SYMMETRIES):
         raise InputError(f"hard_case_copies: expected 0 to {len(SYMMETRIES) - 1}, found {copies}")
     names = {str(name) for name in hard_cases}
+    unknown = sorted(names - {str(item.get("case")) for item in known}) if known is not None else []
+    if unknown:
+        example = known[0].get("case")
+        raise InputError(
+            f"hard_cases: expected names of training cases, such as {example}, found {unknown[0]!r}"
+        )
     hard = [item for item in items if str(item.get("case")) in names]
     return [*map(dict, items), *({**item, TURN_KEY: turn + 1} for item in hard for turn in range(copies))]
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy import stats
 
-from tools.crossval import assign_folds, collect, compare_variants, crossval
+from tools.bundle_run import BundleRun, assign_gpus, config_files, last_error, visible_gpus
+from tools.crossval import assign_folds, collect, compare_variants, crossval, fold_runs
 from tools.errors import InputError
 from tools.metrics import read_csv
 from tools.metrics.report import case_row
@@ -18,18 +19,18 @@ from tools.metrics.report import case_row
 TRAIN = """
 imports:
   - $import os
+  - $import torch
 bundle_root: .
 dataset_dir: data
 ckpt_dir: models
 output_dir: eval
 fold: 0
 dice: 0.5
-broken_fold: -1
 datalist:
   _target_: json.loads
   s: "$open(os.path.join(@bundle_root, @dataset_dir, 'dataset.json')).read()"
 run:
-  - {_target_: scripts.work.train, ckpt_dir: "@ckpt_dir", fold: "@fold", broken_fold: "@broken_fold"}
+  - {_target_: scripts.work.train, ckpt_dir: "@ckpt_dir", fold: "@fold"}
 training: "@run"
 """
 EVALUATE = """
@@ -38,25 +39,45 @@ run:
 evaluating: "@run"
 training: null
 """
+PARALLEL = """
+initialize:
+  - "$torch.distributed.init_process_group('gloo')"
+finalize:
+  - "$torch.distributed.destroy_process_group()"
+"""
 WORK = '''
-"""Instead of a network: every case of the fold gets the same score, and who trained leaves a line."""
+"""Instead of a network: every case of the fold gets the same score, and who trained leaves a line.
+
+Where there is a file `data/broken` with a number and a word, that fold's training or evaluation breaks.
+"""
 from pathlib import Path
+import torch
+from tools.errors import InputError
 from tools.metrics.tables import write_csv
 
-def train(ckpt_dir, fold, broken_fold):
+def breaks(what, fold):
+    broken = Path("data", "broken")
+    if broken.exists() and broken.read_text() == f"{what} {fold}":
+        raise InputError(f"{what}.nii: expected power, found none")
+
+def train(ckpt_dir, fold):
     Path(ckpt_dir).mkdir(parents=True, exist_ok=True)
-    with Path(ckpt_dir, "trained.txt").open("a") as stream:
+    one, all_ = 0, 1
+    if torch.distributed.is_initialized():
+        one, all_ = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    with Path(ckpt_dir, f"trained_{one}_of_{all_}.txt").open("a") as stream:
         stream.write("once\\n")
-    if fold == broken_fold:
-        raise ValueError("the power went out")
+    breaks("training", fold)
 
 def evaluate(datalist, fold, out, dice):
+    breaks("evaluating", fold)
     cases = [item for item in datalist["training"] if item["fold"] == fold]
     rows = [{"case": item["case"], "ivh": item["ivh"], "dice": dice, "iou": dice, "precision": dice,
              "recall": dice, "volume_ml": 1.0, "pred_volume_ml": 1.0, "tp": 1, "fp": 1, "fn": 1, "hit": 1,
              "false_alarm": None} for item in cases]
     write_csv(Path(out, "metrics", "per_case.csv"), rows)
 '''
+TRAINED = "trained_0_of_1.txt"
 
 
 def cases(patients: int = 6, scans: int = 2) -> list[dict]:
@@ -74,6 +95,7 @@ def bundle(tmp_path) -> Path:
     for name, text in {
         "configs/train.yaml": TRAIN,
         "configs/evaluate.yaml": EVALUATE,
+        "configs/multi_gpu_train.yaml": PARALLEL,
         "configs/variants/better.yaml": "dice: 0.75\n",
         "scripts/__init__.py": "",
         "scripts/work.py": WORK,
@@ -84,21 +106,26 @@ def bundle(tmp_path) -> Path:
     return folder
 
 
-def test_finished_folds_are_kept_and_the_others_made(bundle, tmp_path, monkeypatch, capsys):
+def trained(out: Path, folds: int = 2) -> list[str]:
+    """A line for each training of each fold."""
+    return [(out / "default" / f"fold_{fold}" / "models" / TRAINED).read_text() for fold in range(folds)]
+
+
+def test_finished_folds_are_kept_and_the_others_made(bundle, tmp_path, capsys):
+    """What fails is said in the error's own words, not in those that MONAI puts around it."""
     out = tmp_path / "out"
+    (bundle / "data" / "broken").write_text("training 1")
     with pytest.raises(InputError, match=r"fold 1: expected training to succeed.*") as raised:
-        crossval(str(bundle), folds=2, jobs=2, out=str(out), broken_fold=1)
+        crossval(str(bundle), folds=2, jobs=2, out=str(out))
     log = out / "default" / "fold_1" / "training.log"
     assert str(log) in str(raised.value)
-    assert "the power went out" in log.read_text()
+    assert "InputError: training.nii: expected power, found none" in str(raised.value)
     marker = json.loads((out / "default" / "fold_0" / "run.json").read_text())
-    assert marker["finished"]
-    # other parameters would be another run: let the power be back without a word
-    train = bundle / "scripts" / "work.py"
-    train.write_text(train.read_text().replace("if fold == broken_fold", "if False"))
-    crossval(str(bundle), folds=2, jobs=2, out=str(out), broken_fold=1)
-    trained = {f: (out / "default" / f"fold_{f}" / "models" / "trained.txt").read_text() for f in (0, 1)}
-    assert trained == {0: "once\n", 1: "once\nonce\n"}
+    assert marker["trained"]
+    assert "evaluated_with" in marker
+    (bundle / "data" / "broken").unlink()
+    crossval(str(bundle), folds=2, jobs=2, out=str(out))
+    assert trained(out) == ["once\n", "once\nonce\n"]
     rows = read_csv(out / "default" / "per_case.csv")
     assert [row["case"] for row in rows] == sorted(item["case"] for item in cases())
     patients = {row["case"].split("_")[0]: set() for row in rows}
@@ -108,6 +135,110 @@ def test_finished_folds_are_kept_and_the_others_made(bundle, tmp_path, monkeypat
     page = (out / "default" / "summary.md").read_text()
     assert "| dice | 0.5 ± 0 | 0.5 ± 0 | 0.5 ± 0 |" in page
     assert page in capsys.readouterr().out
+
+
+def first_fold(bundle: Path, out: Path) -> BundleRun:
+    """Of two: what `crossval` runs first."""
+    return fold_runs(bundle, config_files(bundle), out / "default", 2)[0]
+
+
+def test_evaluation_that_failed_is_repeated_without_the_training(bundle, tmp_path):
+    (bundle / "data" / "broken").write_text("evaluating 0")
+    with pytest.raises(InputError, match="fold 0: expected evaluating to succeed"):
+        first_fold(bundle, tmp_path).run()
+    (bundle / "data" / "broken").unlink()
+    # another evaluation is no reason to train again either
+    for evaluation, dice in ((EVALUATE, 0.5), (EVALUATE.replace('"@dice"', '"$@dice / 2"'), 0.25)):
+        (bundle / "configs" / "evaluate.yaml").write_text(evaluation)
+        run = first_fold(bundle, tmp_path)
+        assert not run.finished
+        run.run()
+        assert run.finished
+        assert {row["dice"] for row in run.rows()} == {dice}
+    assert (run.folder / "models" / TRAINED).read_text() == "once\n"
+
+
+def test_weights_of_other_settings_are_refused_and_kept(bundle, tmp_path):
+    """Each thing that weights depend on, changed alone: one line says which, and nothing is lost."""
+    out = tmp_path / "out"
+    first_fold(bundle, out).run()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def refused(message: str, folds: int = 2, **settings: object) -> None:
+        with pytest.raises(InputError, match=message):
+            crossval(str(bundle), folds=folds, out=str(out), **settings)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+    refused(r"default/fold_0: .* trained with --dice unset, now 0.75: go back to that, remove", dice=0.75)
+    refused("trained with processes 1, now 2; another configs/multi_gpu_train.yaml:", processes=2)
+    refused("default: expected folds of the same cases, found fold_0 of others", folds=3)
+    for name in ("configs/train.yaml", "scripts/work.py"):
+        content = (bundle / name).read_text()
+        (bundle / name).write_text(f"{content}\n# another\n")
+        refused(f"trained with another {name}:")
+        (bundle / name).write_text(content)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "dataset.json").write_text(json.dumps({"training": cases(5)}))
+    refused("found fold_0 of others", dataset_dir=other)
+    (out / "default" / "fold_2").mkdir()
+    refused("default/fold_2: expected 2 folds from fold_0 on, found one more")
+
+
+def test_weights_of_unknown_settings_are_refused(bundle, tmp_path):
+    weights = tmp_path / "default" / "fold_1" / "models" / "model.pt"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    with pytest.raises(InputError, match=r"fold_1: .* without a record of their settings"):
+        crossval(str(bundle), folds=2, out=str(tmp_path))
+    assert not (tmp_path / "default" / "fold_0").exists()
+    assert weights.exists()
+
+
+def test_two_processes_train_each_fold(bundle, tmp_path, monkeypatch):
+    """The training by two, the evaluation by one; after a failure no further fold begins."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (bundle / "data" / "broken").write_text("evaluating 0")
+    with pytest.raises(InputError, match=r"fold 0: expected evaluating .* evaluating.nii: expected power"):
+        crossval(str(bundle), folds=2, processes=2, out=str(tmp_path))
+    models = tmp_path / "default" / "fold_0" / "models"
+    ranks = {f"trained_{rank}_of_2.txt": "once\n" for rank in range(2)}
+    assert {path.name: path.read_text() for path in models.iterdir()} == ranks
+    assert not (tmp_path / "default" / "fold_1").exists()
+
+
+def test_gpus_of_jobs():
+    assert assign_gpus([], 2, 3) == [None, None]
+    assert assign_gpus(["2", "3"], 2) == ["2", "3"]
+    assert assign_gpus(["2", "3"], 3) == ["2", "3", "2"]
+    assert assign_gpus(["2", "3", "GPU-a", "5"], 2, 2) == ["2,3", "GPU-a,5"]
+    with pytest.raises(InputError, match=r"a GPU for each, 2 x 2, found 3 \(2,3,5\)"):
+        assign_gpus(["2", "3", "5"], 2, 2)
+    with pytest.raises(InputError, match="expected 1 or more of each, found 0 and 1"):
+        assign_gpus(["2"], 0)
+
+
+def test_gpus_are_those_that_the_caller_may_use():
+    assert visible_gpus("", 0) == []
+    assert visible_gpus("", 2) == ["0", "1"]
+    assert visible_gpus("2, 3", 2) == ["2", "3"]
+    assert visible_gpus("GPU-a,-1,3", 1) == ["GPU-a"]
+    assert visible_gpus("-1", 0) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("x.InputError: a\n\nRuntimeError: Failed to instantiate component\n set '_mode_", "x.InputError: a"),
+        ("error: a.nii: bad\n[rank1]: RuntimeError: Connection closed by peer\n", "error: a.nii: bad"),
+        ("[rank0]: torch.OutOfMemoryError: 1\nx.ChildFailedError: \n===\n", "torch.OutOfMemoryError: 1"),
+        ("ValueError: handled\nTypeError: raised\n", "TypeError: raised"),
+        ("epoch 1\nKilled\n", "Killed"),
+        ("", "nothing"),
+    ],
+)  # fmt: skip
+def test_last_error(output, expected):
+    assert last_error(output) == expected
 
 
 def test_folds_by_patient():
@@ -158,6 +289,17 @@ def test_variants_are_compared_by_paired_tests(tmp_path):
 def _rows(path: Path) -> list[dict]:
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_variants_of_other_cases_under_the_same_names_are_not_compared(bundle, tmp_path):
+    """Like the synthetic sets of a bundle's variants, which are all called case_000 and so on."""
+    others = [{**item, "image": f"other/{item['image']}"} for item in cases()]
+    (bundle / "other").mkdir()
+    (bundle / "other" / "dataset.json").write_text(json.dumps({"training": others}))
+    (bundle / "configs" / "variants" / "other.yaml").write_text("dataset_dir: other\n")
+    with pytest.raises(InputError, match=r"other/data/dataset.json: .* another p0_0: name one --dataset_dir"):
+        crossval(str(bundle), folds=2, variant="default,other", out=str(tmp_path / "out"))
+    assert not list(tmp_path.glob("out/*/fold_*"))  # said before anything is trained
 
 
 def test_unknown_bundle_or_variant(bundle, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -105,3 +107,12 @@ def test_weights_that_do_not_fit(tmp_path, content):
         path.write_text("hello")
     with pytest.raises(InputError, match=f"{path}: expected weights of Sequential, found"):
         load_members(network(0), path)
+
+
+def test_each_member_must_be_trained_with_what_it_will_be_shown(tmp_path):
+    for seed, window in ((1, [0, 100]), (2, [0, 80])):
+        torch.save(network(seed).state_dict(), tmp_path / f"{seed}.pt")
+        (tmp_path / f"{seed}.json").write_text(json.dumps({"window": window}))
+    with pytest.raises(InputError, match=r"2.pt: expected window \[0, 80\], .* found \[0, 100\]"):
+        load_members(network(0), str(tmp_path / "*.pt"), settings={"window": (0, 100)})
+    assert len(load_members(network(0), tmp_path / "1.pt", settings={"window": (0, 100)})) == 1

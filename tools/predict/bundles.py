@@ -159,9 +159,11 @@ class BundleModel:
                 raise InputError(f"device: expected one such as cpu or cuda:0, found {device!r}") from error
             parser["device"] = f"$__import__('torch').device({device!r})"
         first = (parser.get("run") or [None])[0]
+        settings = None
         try:
             if isinstance(first, dict) and first.get("_target_") == "tools.checkpoint.require_weights":
                 parser.get_parsed_content("run#0")  # the settings beside the weights must be the configs'
+                settings = parser.get_parsed_content("run#0#settings") if "settings" in first else None
             self.device = torch.device(parser.get_parsed_content("device") if "device" in parser else "cpu")
             network = parser.get_parsed_content("network_def")
             self.prepare = _prepare_batch(parser)
@@ -176,17 +178,17 @@ class BundleModel:
         if hasattr(self.inferer, "progress"):
             self.inferer.progress = progress
         amp = parser.get_parsed_content("amp") if "amp" in parser else False
-        self._load_weights(network, amp)
+        self._load_weights(network, amp, settings)
         self.names = _class_names(self.metadata)
 
-    def _load_weights(self, network: Any, amp: bool | str) -> None:
+    def _load_weights(self, network: Any, amp: bool | str, settings: dict[str, Any] | None) -> None:
         import torch
 
         from tools.ensemble import EnsembleInferer, load_members
         from tools.precision import with_precision
 
         if len(self.weights) > 1:
-            self.network: Any = load_members(network, self.weights, self.device, amp)
+            self.network: Any = load_members(network, self.weights, self.device, amp, settings)
             self.inferer = EnsembleInferer(self.inferer)
             return
         try:

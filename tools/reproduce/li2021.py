@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.bundle_run import BUNDLES, bundle_folder, config_files
+from tools.bundle_run import BUNDLES, bundle_folder, config_files, last_error
 from tools.datasets import prepare
 from tools.errors import InputError
 from tools.metrics.tables import Row, write_json
@@ -155,8 +155,8 @@ def _evaluate_on(dataset: Path, one: Configuration, run: Path, keys: Mapping[str
     command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
     done = subprocess.run(command, cwd=bundle_folder(one.bundle), capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise InputError(f"{one.name}: expected evaluation on real slices to succeed, found {last!r}")
+        found = last_error(done.stderr)
+        raise InputError(f"{one.name}: expected evaluation on real slices to succeed, found {found!r}")
     return out
 
 

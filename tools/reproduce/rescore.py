@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.bundle_run import last_error
 from tools.errors import InputError
 
 __all__ = ["rescore"]
@@ -27,7 +28,7 @@ def rescore(bundle: Path, files: Sequence[str], keys: Mapping[str, Any], out: Pa
         `out`.
 
     Raises:
-        InputError: the evaluation failed; the message ends with the last line it printed.
+        InputError: the evaluation failed; the message ends with its error.
     """
     if (out / "slice_metrics" / "summary.json").is_file():
         return out
@@ -38,6 +39,6 @@ def rescore(bundle: Path, files: Sequence[str], keys: Mapping[str, Any], out: Pa
     ]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise InputError(f"{name}: expected the evaluation to succeed, found {last!r}")
+        found = last_error(done.stderr)
+        raise InputError(f"{name}: expected the evaluation to succeed, found {found!r}")
     return out

@@ -126,6 +126,18 @@ def test_ensemble_without_members_is_one_line(bundle_run, scans, tmp_path):
     assert last.startswith(f"error: {pattern}: expected weights of the ensemble's members")
 
 
+def test_ensemble_refuses_members_of_other_settings(bundle_run, scans, weights):
+    """What a single network's inference refuses, of any member."""
+    beside = weights[1].with_suffix(".json")
+    beside.write_text('{"window": [0, 80]}')
+    paths, images = f"['{weights[0]}','{weights[1]}']", scans / "data" / "images"
+    run = bundle_run("inferring", *ENSEMBLE, dataset_dir=images, output_dir=scans / "no", ckpt_paths=paths)
+    beside.unlink()
+    assert run.returncode != 0
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: {weights[1]}: expected window [0, 80], with which these weights were")
+
+
 def test_skipped_windows_change_nothing_in_the_brain(bundle, scans, weights):
     """On what the bundle's preprocessing and the engine hand over."""
     from scripts.network import SEUNet

@@ -15,6 +15,7 @@ from monai.losses import DiceCELoss
 from tests.bundles.runs import check_inferred, workflow
 from tools.errors import InputError
 from tools.phantom import write_phantoms
+from tools.predict.bundles import input_error
 from tools.registration import AIR_HU, SOFT_HU, register_rigid
 from tools.volume_io import read_volume
 
@@ -169,6 +170,27 @@ def test_hard_cases_come_again_turned(bundle, data):
         assert torch.equal(flipped[key].as_tensor(), plain[key].as_tensor().flip(1))
     with pytest.raises(InputError, match="0 to 5, found 6"):
         repeat_hard_cases([], [], 6)
+
+
+def test_hard_cases_of_2022_train(bundle, data, tmp_path):
+    """A step on each of two cases and on a hard one's copy; a hard case of the held-out fold is left out."""
+    settings = {
+        **data, "patches_per_case": 2, "batch_size": 2, "max_epochs": 1, "hard_case_copies": 1, "fold": 0,
+        "ckpt_dir": str(tmp_path), "output_dir": str(tmp_path),
+        "train#dataset#data#known": "$@datalist['training']",
+    }  # fmt: skip
+    files = ("train.yaml", "variants/instance2022.yaml")
+    training = workflow("train", *files, **settings, hard_cases=["case_000", "case_002"])
+    training.run()
+    cases = [item["case"] for item in training.parser.get_parsed_content("train#dataset").data]
+    assert cases == ["case_001", "case_002", "case_002"]
+    assert training.parser.get_parsed_content("train#trainer").state.iteration == 3
+    assert (tmp_path / "model.pt").is_file()
+    misspelt = workflow("train", *files, **settings, hard_cases=["case_02"])
+    with pytest.raises(RuntimeError) as raised:
+        misspelt.run()
+    error = input_error(raised.value)
+    assert str(error) == "hard_cases: expected names of training cases, such as case_000, found 'case_02'"
 
 
 def test_loss(bundle):

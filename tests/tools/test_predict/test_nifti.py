@@ -18,6 +18,7 @@ from PIL import Image
 from tools.__main__ import main
 from tools.errors import InputError
 from tools.predict import Case, predict
+from tools.predict.bundles import BundleModel, find_bundle, find_weights, own_scripts
 from tools.predict.index_page import index_page
 from tools.predict.results import Failure
 
@@ -177,6 +178,21 @@ def test_members_of_an_ensemble_disagree(bright, scan, tmp_path):
     assert doubt.mean_deviation == pytest.approx(0.5, abs=0.05)  # 1 against 0
     assert doubt.volume_range_ml[0] == 0
     assert len(case.models[0].sha256) == 2
+
+
+def test_members_trained_with_other_settings_are_refused(tmp_path):
+    """Of a bundle whose inference checks the file beside one network's weights."""
+    folder = find_bundle("se_unet3d")
+    with own_scripts(folder):
+        from scripts.network import SEUNet
+
+        weights = SEUNet().state_dict()
+    for number, window in enumerate(([0, 100], [0, 80])):
+        torch.save(weights, tmp_path / f"fold_{number}.pt")
+        (tmp_path / f"fold_{number}.json").write_text(json.dumps({"window": window}))
+    members = find_weights(folder, tmp_path / "fold_*.pt")
+    with pytest.raises(InputError, match=r"fold_1.pt: expected window \[0, 80\], .* found \[0, 100\]"):
+        BundleModel(folder, members)
 
 
 def test_a_broken_case_does_not_stop_the_rest(bright, scan, tmp_path, capsys):
