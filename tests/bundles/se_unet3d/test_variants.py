@@ -170,12 +170,6 @@ def test_hard_cases_come_again_turned(bundle, data):
         assert torch.equal(flipped[key].as_tensor(), plain[key].as_tensor().flip(1))
     with pytest.raises(InputError, match="0 to 5, found 6"):
         repeat_hard_cases([], [], 6)
-    misspelt = ConfigParser()
-    misspelt.read_config("configs/train.yaml")
-    misspelt.update({**data, "hard_cases": ["case_01"]})
-    with pytest.raises(RuntimeError) as raised:
-        misspelt.get_parsed_content("train#dataset")
-    assert "such as case_000, found 'case_01'" in str(raised.value.__cause__)
 
 
 def test_hard_cases_of_2022_train(bundle, data, tmp_path):
@@ -183,7 +177,6 @@ def test_hard_cases_of_2022_train(bundle, data, tmp_path):
     settings = {
         **data, "patches_per_case": 2, "batch_size": 2, "max_epochs": 1, "hard_case_copies": 1, "fold": 0,
         "ckpt_dir": str(tmp_path), "output_dir": str(tmp_path),
-        "train#dataset#data#known": "$@datalist['training']",
     }  # fmt: skip
     files = ("train.yaml", "variants/instance2022.yaml")
     training = workflow("train", *files, **settings, hard_cases=["case_000", "case_002"])
