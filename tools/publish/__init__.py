@@ -4,6 +4,7 @@
 |---|---|
 | `modules` | which modules of `tools` a bundle needs |
 | `checks` | what a bundle must have before it is published |
+| `figures` | whether the model card states the figures of the metadata, and no others |
 | `archive` | a zip that is the same byte for byte |
 | `huggingface` | the form in which Hugging Face shows it |
 """

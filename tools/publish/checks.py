@@ -13,6 +13,7 @@ import yaml
 
 from tools.errors import InputError
 from tools.metadata_schema import SchemaNotAtHand, schema_at_hand, schema_faults
+from tools.publish.figures import figure_faults
 
 __all__ = ["bundle_version", "check_publishable", "tracked_files"]
 
@@ -114,14 +115,9 @@ def _large_files(folder: Path) -> set[str]:
 
 
 def _figures(folder: Path, metadata: dict[str, Any]) -> Iterator[str]:
-    """Every figure of `eval_metrics` stands in the model card, as it is written in the metadata."""
     card = folder / "docs" / "README.md"
-    text = card.read_text() if card.is_file() else ""
-    for name, value in metadata.get("eval_metrics", {}).items():
-        if isinstance(value, int | float) and not re.search(
-            rf"(?<![\d.]){re.escape(str(value))}(?!\d)", text
-        ):
-            yield f"expected {name} = {value} of metadata.json in docs/README.md, found no such figure"
+    if card.is_file():
+        yield from figure_faults(card.read_text(), metadata.get("eval_metrics", {}))
 
 
 def _personal_paths(folder: Path) -> Iterator[str]:
