@@ -9,7 +9,7 @@ import pytest
 
 from tools.publish.figures import figure_faults
 
-BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 CARD = """# Some bundle
 
 Mean Dice 0.5, and 0.99 on others; version 2.
