@@ -87,7 +87,7 @@ def publish(
 
 
 def _json_configurations(content: dict[str, bytes]) -> dict[str, bytes]:
-    """`monai.bundle.load` finds a bundle's network only through configurations in JSON."""
+    """`monai.bundle.load` finds a network only through JSON, which MONAI Label takes before YAML."""
     result = {}
     for workflow in ("train", "inference"):
         configuration = content.get(f"configs/{workflow}.yaml")

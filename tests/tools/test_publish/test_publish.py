@@ -12,6 +12,7 @@ from urllib.error import URLError
 
 import pytest
 import yaml
+from monai.bundle import ConfigParser
 
 from tools.errors import InputError
 from tools.publish import publish
@@ -50,6 +51,12 @@ def test_what_lies_in_it(repository, published, name):
     assert {"tools/__init__.py", "tools/sampling.py", "tools/phantom/writer.py"} <= inside
     assert not {"tools/crossval.py", "tools/__main__.py", "tools/datasets/prepare.py"} & inside
     assert not [entry for entry in names if "__pycache__" in entry]
+    configs = archive.parent / full / "configs"
+    for workflow in ("train", "inference"):
+        of_json, of_yaml = (
+            ConfigParser.load_config_file(configs / f"{workflow}.{suffix}") for suffix in ("json", "yaml")
+        )
+        assert of_json == of_yaml
     card = (archive.parent / "huggingface" / full / "README.md").read_text()
     header = yaml.safe_load(card.split("---")[1])
     assert header["library_name"] == "monai"
