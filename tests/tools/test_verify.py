@@ -16,6 +16,7 @@ from tools.__main__ import main
 from tools.errors import InputError
 from tools.verify import check_bundle
 from tools.verify.files import file_checks, metadata_checks
+from tools.verify.running import export, strict_load
 
 NETWORK = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [4, 8], "strides": [2]}
 INFERENCE = {
@@ -149,6 +150,34 @@ def test_faults_of_what_runs(bundle):
         "size mismatch" in found["weights load, nothing missing or left over"]
         or "state_dict" in found["weights load, nothing missing or left over"]
     )
+
+
+@pytest.mark.parametrize("key", [None, "model", "state_dict"])
+def test_weights_that_are_not_plain(bundle, key):
+    """They pass, with what `monai.bundle.load` needs to take them."""
+    state = UNet(**NETWORK).state_dict()
+    torch.save({key: state} if key else state, bundle / "models" / "model.pt")
+    note = f", not plain but under '{key}': monai.bundle.load needs key_in_ckpt='{key}'" if key else ""
+    inference = bundle / "configs" / "inference.json"
+    assert strict_load(bundle, inference, {}) == f"{len(state)} tensors{note}"
+    assert export(bundle, inference, {}) == "scripted"
+
+
+def test_folders_of_the_bundle_are_copied(bundle):
+    """What runs leave at the root is not, whatever it is; a package of that name is part of the bundle."""
+    parts = bundle / "scripts" / "data"
+    parts.mkdir()
+    (bundle / "scripts" / "parts.py").rename(parts / "parts.py")
+    write(
+        bundle / "configs" / "inference.json",
+        {**INFERENCE, "inferer": {"_target_": "scripts.data.parts.make_inferer"}},
+    )
+    evaluate = {**EVALUATE, "inferer": {"_target_": "scripts.data.parts.make_inferer"}}
+    write(bundle / "configs" / "evaluate.json", evaluate)
+    for name in ("data", "eval"):
+        (bundle / name).mkdir()
+        (bundle / name / "notes.txt").write_text("/home/somebody/scans")
+    assert faults(check_bundle(str(bundle), bundle.parent / "schema.json")) == {}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from tools.verify.files import Result, file_checks, metadata_checks
 
 __all__ = ["check_bundle", "verify"]
 
-NOT_COPIED = ("__pycache__", ".git", "data", "cache", "eval", "output", "runs")
+NOT_COPIED = {".git", "data", "cache", "eval", "output", "runs"}
+"""What a bundle's runs leave at its root; folders of these names further below are parts of it."""
 
 
 def verify(
@@ -92,9 +93,12 @@ def _copy(bundle: str, temporary: Path) -> Path:
             raise InputError(f"{path}: expected one bundle in the zip, found {len(roots)}")
         return roots[0]
     folder = path if (path / "configs").is_dir() else bundle_folder(bundle)
-    return Path(
-        shutil.copytree(folder, temporary / folder.resolve().name, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    )
+
+    def left_out(parent: str, names: list[str]) -> set[str]:
+        local = NOT_COPIED if Path(parent) == folder else set()
+        return {name for name in names if name == "__pycache__" or name in local}
+
+    return Path(shutil.copytree(folder, temporary / folder.resolve().name, ignore=left_out))
 
 
 def _running_checks(root: Path, overrides: Mapping[str, Any], temporary: Path) -> Iterator[Result]:
