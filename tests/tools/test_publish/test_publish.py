@@ -116,6 +116,16 @@ def change(path: Path, *gone: str, **values: object) -> None:
         (lambda b: (b / "models/model.ts").write_bytes(bytes(26_000_000)), r"model.ts \(26.0 MB > 25 MB\)"),
         (lambda b: (b / "docs/README.md").write_text("see /home/anna/scans"), "no path of one machine"),
         (lambda b: (b / "LICENSE").unlink(), "the file LICENSE"),
+        (
+            lambda b: (b / "large_files.yml").write_text("- models/model.ts"),
+            "expected a list under the key large_files, found NoneType",
+        ),
+        (
+            lambda b: (b / "large_files.yml").write_text(
+                "large_files: [{path: models/model.ts, url: https://example.org/model.ts}]"
+            ),
+            "expected path, url and hash_val, found no hash_val",
+        ),
         (lambda b: (b / "configs/new.yaml").touch(), "all changes to be committed"),
     ],
 )
