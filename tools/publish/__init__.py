@@ -5,7 +5,7 @@
 | `modules` | which modules of `tools` a bundle needs |
 | `checks` | what a bundle must have before it is published |
 | `figures` | whether the model card states the figures of the metadata, and no others |
-| `archive` | a zip that is the same byte for byte |
+| `archive` | a zip that is the same byte for byte with the same zlib |
 | `huggingface` | the form in which Hugging Face shows it |
 """
 
@@ -43,7 +43,7 @@ def publish(
     """Write what is needed to publish a bundle; see docs/publish.md.
 
     `OUT/<name>/`, the bundle with the modules of `tools` that it needs; `OUT/<name>_v<version>.zip`, the same
-    packed, byte for byte the same each time; `OUT/model_info.json`, its entry in the list of MONAI's model
+    packed, byte for byte the same with the same zlib; `OUT/model_info.json`, its entry in the list of MONAI's model
     zoo, beside those that are there already; `OUT/huggingface/<name>/`, the form of Hugging Face.
 
     Args:
