@@ -43,8 +43,8 @@ def publish(
     """Write what is needed to publish a bundle; see docs/publish.md.
 
     `OUT/<name>/`, the bundle with the modules of `tools` that it needs; `OUT/<name>_v<version>.zip`, the same
-    packed, byte for byte the same with the same zlib; `OUT/model_info.json`, its entry in the list of MONAI's model
-    zoo, beside those that are there already; `OUT/huggingface/<name>/`, the form of Hugging Face.
+    packed, byte for byte the same with the same zlib; `OUT/model_info.json`, its entry in the list of MONAI's
+    model zoo, beside those that are there already; `OUT/huggingface/<name>/`, the form of Hugging Face.
 
     Args:
         bundle: name of a folder in `bundles`, or path of a bundle.
