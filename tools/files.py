@@ -1,8 +1,9 @@
-"""Bytes on disk: written in one step, and the same for the same content."""
+"""Bytes on disk: written in one step, the same for the same content; their checksum."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import tempfile
@@ -41,3 +42,17 @@ def jpeg_bytes(array: np.ndarray, quality: int = 97) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def file_hash(path: Path, kind: str = "sha256") -> str:
+    """Checksum of a file as hexadecimal digits; the file need not fit into memory.
+
+    Args:
+        path: the file.
+        kind: name of the algorithm in hashlib.
+    """
+    digest = hashlib.new(kind, usedforsecurity=False)
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(2**20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()

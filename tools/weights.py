@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 import yaml
 from monai.apps.utils import SUPPORTED_HASH_TYPES, HashCheckError, download_url
 
+from tools.bundle_run import bundle_folder
 from tools.errors import InputError
+from tools.files import file_hash
 
-__all__ = ["fetch_weights", "file_hash", "read_large_files", "weights"]
+__all__ = ["any_bundle", "fetch_weights", "read_large_files", "weights"]
 
 LARGE_FILES = ("large_files.yml", "large_files.yaml", "large_files.json")
 
@@ -26,11 +27,11 @@ def weights(bundle: str, *more: str, check: bool = False) -> None:
     leaves nothing behind: run the command again.
 
     Args:
-        bundle: folder of a bundle, or the name of one in ./bundles.
+        bundle: folder of a bundle, or the name of one in `bundles`.
         more: further bundles.
         check: only verify, fetch nothing.
     """
-    for folder in map(_bundle_folder, (bundle, *more)):
+    for folder in map(any_bundle, (bundle, *more)):
         listed = read_large_files(folder)
         for entry in listed:
             fetch_weights(folder, entry, check=check)
@@ -103,7 +104,11 @@ def read_large_files(folder: Path) -> list[dict[str, str]]:
     found = [folder / name for name in LARGE_FILES if (folder / name).is_file()]
     if not found:
         return []
-    content = yaml.safe_load(found[0].read_text())
+    try:
+        content = yaml.safe_load(found[0].read_text())
+    except yaml.YAMLError as error:
+        what = str(error).splitlines()[0]
+        raise InputError(f"{found[0]}: expected YAML, found another text: {what}") from error
     entries = content.get("large_files") if isinstance(content, Mapping) else None
     if not isinstance(entries, list):
         raise InputError(
@@ -133,22 +138,11 @@ def read_large_files(folder: Path) -> list[dict[str, str]]:
     return result
 
 
-def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Checksum of a file as hexadecimal digits; the file need not fit into memory.
+def any_bundle(name: str | Path) -> Path:
+    """Folder of a bundle of any project, or of one in this repository's `bundles`, by name.
 
-    Args:
-        path: the file.
-        kind: name of the algorithm in hashlib.
+    Raises:
+        InputError: there is no such bundle.
     """
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(2**20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _bundle_folder(name: str) -> Path:
-    for folder in (Path(name), Path("bundles") / name):
-        if (folder / "configs").is_dir():
-            return folder.resolve()
-    raise InputError(f"{name}: expected a bundle (a folder with configs/), or the name of one in bundles/")
+    folder = Path(name)
+    return folder.resolve() if (folder / "configs").is_dir() else bundle_folder(name)

@@ -16,6 +16,7 @@ from tools.__main__ import main
 from tools.errors import InputError
 from tools.verify import check_bundle
 from tools.verify.files import file_checks, metadata_checks
+from tools.verify.running import export, strict_load
 
 NETWORK = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [4, 8], "strides": [2]}
 INFERENCE = {
@@ -151,6 +152,34 @@ def test_faults_of_what_runs(bundle):
     )
 
 
+@pytest.mark.parametrize("key", [None, "model", "state_dict"])
+def test_weights_that_are_not_plain(bundle, key):
+    """They pass, with what `monai.bundle.load` needs to take them."""
+    state = UNet(**NETWORK).state_dict()
+    torch.save({key: state} if key else state, bundle / "models" / "model.pt")
+    note = f", not plain but under '{key}': monai.bundle.load needs key_in_ckpt='{key}'" if key else ""
+    inference = bundle / "configs" / "inference.json"
+    assert strict_load(bundle, inference, {}) == f"{len(state)} tensors{note}"
+    assert export(bundle, inference, {}) == "scripted"
+
+
+def test_folders_of_the_bundle_are_copied(bundle):
+    """What runs leave at the root is not, whatever it is; a package of that name is part of the bundle."""
+    parts = bundle / "scripts" / "data"
+    parts.mkdir()
+    (bundle / "scripts" / "parts.py").rename(parts / "parts.py")
+    write(
+        bundle / "configs" / "inference.json",
+        {**INFERENCE, "inferer": {"_target_": "scripts.data.parts.make_inferer"}},
+    )
+    evaluate = {**EVALUATE, "inferer": {"_target_": "scripts.data.parts.make_inferer"}}
+    write(bundle / "configs" / "evaluate.json", evaluate)
+    for name in ("data", "eval"):
+        (bundle / name).mkdir()
+        (bundle / name / "notes.txt").write_text("/home/somebody/scans")
+    assert faults(check_bundle(str(bundle), bundle.parent / "schema.json")) == {}
+
+
 @pytest.mark.parametrize(
     ("damage", "name", "reason"),
     [
@@ -163,12 +192,12 @@ def test_faults_of_what_runs(bundle):
         (
             lambda root: (root / "models" / "extra.pt").write_bytes(bytes(26_000_000)),
             "files up to 25 MB",
-            "expected models/extra.pt (26.0 MB) in large_files.yml",
+            "expected models/extra.pt (26.0 MB > 25 MB) in large_files.yml, found no entry",
         ),
         (
             lambda root: (root / "scripts" / "parts.py").write_text("PATH = '/home/somebody/data'"),
             "no paths of one machine",
-            "found /home/s... in scripts/parts.py",
+            "expected no path of one machine in scripts/parts.py, found /home/s...",
         ),
         (
             lambda root: (root / "large_files.yml").write_text("large_files: [{path: a.pt}]"),

@@ -105,10 +105,24 @@ def test_bad_entries(bundle, changes, message):
         read_large_files(bundle)
 
 
-def test_bad_list(bundle):
-    (bundle / "large_files.yml").write_text("- models/model.pt\n")
-    with pytest.raises(InputError, match="expected a list under the key large_files"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- models/model.pt\n", "expected a list under the key large_files"),
+        ("large_files: [", "expected YAML, found another text"),
+    ],
+)
+def test_bad_list(bundle, text, message):
+    (bundle / "large_files.yml").write_text(text)
+    with pytest.raises(InputError, match=rf"large_files\.yml: {message}"):
         read_large_files(bundle)
+
+
+def test_name_of_a_bundle_of_this_repository(tmp_path, monkeypatch, capsys):
+    """Found from every folder, as by the other commands."""
+    monkeypatch.chdir(tmp_path)
+    weights("dunet", check=True)
+    assert capsys.readouterr().out.startswith("dunet:")
 
 
 def test_shipped_weights_are_reported(bundle, capsys):

@@ -128,7 +128,7 @@ class BundleModel:
     def __init__(
         self, folder: Path, weights: Sequence[Path], device: str | None = None, progress: bool = False
     ) -> None:
-        from tools.weights import file_hash
+        from tools.files import file_hash
 
         self.folder, self.name, self.weights = folder, folder.name, list(weights)
         self.sha256 = [file_hash(path) for path in self.weights]

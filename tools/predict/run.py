@@ -128,7 +128,7 @@ class _Job:
     digests: list[list[str]] = field(default_factory=list)
 
     def run(self, sources: Sequence[Source], work: Path) -> None:
-        from tools.weights import file_hash
+        from tools.files import file_hash
 
         self.digests = [[file_hash(path) for path in paths] for paths in self.weights]
         names = self._neutral(sources, case_names(sources, self.input))
@@ -216,7 +216,7 @@ class _Job:
     def _settings(self, source: Source) -> dict[str, Any]:
         """What a result depends on."""
         if source.study is None:
-            from tools.weights import file_hash
+            from tools.files import file_hash
 
             digest = file_hash(source.path)
         else:

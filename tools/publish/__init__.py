@@ -4,7 +4,8 @@
 |---|---|
 | `modules` | which modules of `tools` a bundle needs |
 | `checks` | what a bundle must have before it is published |
-| `archive` | a zip that is the same byte for byte |
+| `figures` | whether the model card states the figures of the metadata, and no others |
+| `archive` | a zip that is the same byte for byte with the same zlib |
 | `huggingface` | the form in which Hugging Face shows it |
 """
 
@@ -42,8 +43,8 @@ def publish(
     """Write what is needed to publish a bundle; see docs/publish.md.
 
     `OUT/<name>/`, the bundle with the modules of `tools` that it needs; `OUT/<name>_v<version>.zip`, the same
-    packed, byte for byte the same each time; `OUT/model_info.json`, its entry in the list of MONAI's model
-    zoo, beside those that are there already; `OUT/huggingface/<name>/`, the form of Hugging Face.
+    packed, byte for byte the same with the same zlib; `OUT/model_info.json`, its entry in the list of MONAI's
+    model zoo, beside those that are there already; `OUT/huggingface/<name>/`, the form of Hugging Face.
 
     Args:
         bundle: name of a folder in `bundles`, or path of a bundle.
@@ -86,7 +87,7 @@ def publish(
 
 
 def _json_configurations(content: dict[str, bytes]) -> dict[str, bytes]:
-    """`monai.bundle.load` finds a bundle's network only through configurations in JSON."""
+    """`monai.bundle.load` finds a network only through JSON, which MONAI Label takes before YAML."""
     result = {}
     for workflow in ("train", "inference"):
         configuration = content.get(f"configs/{workflow}.yaml")

@@ -1,4 +1,7 @@
-"""A zip that is the same byte for byte, whenever and wherever it is made."""
+"""A zip that is the same byte for byte whenever it is made from the same files.
+
+Wherever, too, with the same build of zlib: another one may compress the same content to other bytes.
+"""
 
 from __future__ import annotations
 

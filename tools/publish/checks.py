@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tools.errors import InputError
 from tools.metadata_schema import SchemaNotAtHand, schema_at_hand, schema_faults
+from tools.publish.figures import figure_faults
+from tools.weights import read_large_files
 
-__all__ = ["bundle_version", "check_publishable", "tracked_files"]
+__all__ = [
+    "LARGEST_MB",
+    "bundle_version",
+    "check_publishable",
+    "personal_paths",
+    "too_large",
+    "tracked_files",
+    "version_faults",
+]
 
 LARGEST_MB = 25  # of a file in the zoo; larger ones are named in large_files.yml
 PERSONAL = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|mnt|tmp|work)/|[A-Z]:\\)[\w.]")
@@ -57,11 +65,11 @@ def check_publishable(folder: Path, tools: Path, version: str, schema: str | Pat
     metadata = json.loads((folder / "configs" / "metadata.json").read_text())
     faults = [
         *_schema(metadata, schema),
-        *_changelog(metadata, version),
+        *version_faults(metadata),
         *_required_files(folder),
         *_weights(folder),
         *_figures(folder, metadata),
-        *_personal_paths(folder),
+        *personal_paths(folder, tracked_files(folder)),
         *_uncommitted(folder, tools),
     ]
     if faults:
@@ -86,9 +94,12 @@ def _schema(metadata: dict[str, Any], schema: str | Path | None) -> Iterator[str
         yield f"expected the schema of metadata.json (--schema FILE, if you have a copy), found none: {error}"
 
 
-def _changelog(metadata: dict[str, Any], version: str) -> Iterator[str]:
-    if version not in metadata.get("changelog", {}):
-        yield f"expected version {version} in the changelog of metadata.json, found none"
+def version_faults(metadata: dict[str, Any]) -> Iterator[str]:
+    """The zoo wants a word on every version."""
+    version, changelog = metadata.get("version"), metadata.get("changelog") or {}
+    if version not in changelog:
+        found = ", ".join(map(str, changelog)) or "none"
+        yield f"expected version {version} in the changelog of metadata.json, found {found}"
 
 
 def _required_files(folder: Path) -> Iterator[str]:
@@ -98,37 +109,36 @@ def _required_files(folder: Path) -> Iterator[str]:
 
 
 def _weights(folder: Path) -> Iterator[str]:
-    listed = _large_files(folder)
+    try:
+        listed = {entry["path"] for entry in read_large_files(folder)}
+    except InputError as error:
+        yield str(error)
+        return
     if not (folder / "models" / "model.pt").is_file() and "models/model.pt" not in listed:
         yield "expected models/model.pt, or its entry in large_files.yml, found neither"
-    for path in tracked_files(folder):
+    yield from too_large(folder, tracked_files(folder), listed)
+
+
+def too_large(folder: Path, files: Iterable[Path], listed: Collection[str]) -> Iterator[str]:
+    """One sentence for each file above `LARGEST_MB`, relative to the folder, that is not listed."""
+    for path in files:
         megabytes = (folder / path).stat().st_size / 1e6 if (folder / path).is_file() else 0
         if megabytes > LARGEST_MB and path.as_posix() not in listed:
             yield f"expected {path} ({megabytes:.1f} MB > {LARGEST_MB} MB) in large_files.yml, found no entry"
 
 
-def _large_files(folder: Path) -> set[str]:
-    path = folder / "large_files.yml"
-    entries = yaml.safe_load(path.read_text())["large_files"] if path.is_file() else []
-    return {entry["path"] for entry in entries}
-
-
 def _figures(folder: Path, metadata: dict[str, Any]) -> Iterator[str]:
-    """Every figure of `eval_metrics` stands in the model card, as it is written in the metadata."""
     card = folder / "docs" / "README.md"
-    text = card.read_text() if card.is_file() else ""
-    for name, value in metadata.get("eval_metrics", {}).items():
-        if isinstance(value, int | float) and not re.search(
-            rf"(?<![\d.]){re.escape(str(value))}(?!\d)", text
-        ):
-            yield f"expected {name} = {value} of metadata.json in docs/README.md, found no such figure"
+    if card.is_file():
+        yield from figure_faults(card.read_text(), metadata.get("eval_metrics", {}))
 
 
-def _personal_paths(folder: Path) -> Iterator[str]:
-    for path in tracked_files(folder):
-        if path.suffix not in TEXT:
+def personal_paths(folder: Path, files: Iterable[Path]) -> Iterator[str]:
+    """One sentence for each text file, relative to the folder, that names a path of one machine."""
+    for path in files:
+        if path.suffix not in TEXT or not (folder / path).is_file():
             continue
-        found = PERSONAL.search((folder / path).read_text())
+        found = PERSONAL.search((folder / path).read_text(errors="replace"))
         if found:
             yield f"expected no path of one machine in {path}, found {found[0]}..."
 

@@ -29,7 +29,6 @@ def _results(metadata: dict) -> list[dict]:
     metrics = [
         {"type": key, "value": value, "name": key.replace("_", " ")}
         for key, value in metadata.get("eval_metrics", {}).items()
-        if isinstance(value, int | float)
     ]
     if not metrics:
         return []

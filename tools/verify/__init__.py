@@ -19,13 +19,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.bundle_run import bundle_folder
 from tools.errors import InputError
 from tools.verify.files import Result, file_checks, metadata_checks
+from tools.weights import any_bundle
 
 __all__ = ["check_bundle", "verify"]
 
-NOT_COPIED = ("__pycache__", ".git", "data", "cache", "eval", "output", "runs")
+NOT_COPIED = {".git", "data", "cache", "eval", "output", "runs"}
+"""What a bundle's runs leave at its root; folders of these names further below are parts of it."""
 
 
 def verify(
@@ -91,10 +92,13 @@ def _copy(bundle: str, temporary: Path) -> Path:
         if len(roots) != 1:
             raise InputError(f"{path}: expected one bundle in the zip, found {len(roots)}")
         return roots[0]
-    folder = path if (path / "configs").is_dir() else bundle_folder(bundle)
-    return Path(
-        shutil.copytree(folder, temporary / folder.resolve().name, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    )
+    folder = any_bundle(bundle)
+
+    def left_out(parent: str, names: list[str]) -> set[str]:
+        local = NOT_COPIED if Path(parent) == folder else set()
+        return {name for name in names if name == "__pycache__" or name in local}
+
+    return Path(shutil.copytree(folder, temporary / folder.name, ignore=left_out))
 
 
 def _running_checks(root: Path, overrides: Mapping[str, Any], temporary: Path) -> Iterator[Result]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import InputError
+from tools.files import file_hash
 from tools.metadata_schema import SchemaNotAtHand, schema_faults
-from tools.publish.checks import LARGEST_MB, PERSONAL, TEXT
-from tools.weights import file_hash, read_large_files
+from tools.publish.checks import LARGEST_MB, personal_paths, too_large, version_faults
+from tools.weights import read_large_files
 
 __all__ = ["Result", "file_checks", "metadata_checks"]
 
@@ -68,21 +69,10 @@ def file_checks(root: Path) -> Iterator[Result]:
         if (root / path).is_file() and file_hash(root / path, entry["hash_type"]) != entry["hash_val"]:
             wrong.append(f"expected {path} with the {entry['hash_type']} that is listed, found another")
     yield _result("weights", wrong, there[0] if there else "in large_files.yml, not fetched")
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-    sizes = {path.relative_to(root).as_posix(): path.stat().st_size / 1e6 for path in files}
-    large = [
-        f"{name} ({size:.1f} MB)" for name, size in sizes.items() if size > LARGEST_MB and name not in listed
-    ]
-    yield _result(
-        f"files up to {LARGEST_MB} MB", [f"expected {', '.join(large)} in large_files.yml"] if large else []
-    )
-    personal = {}
-    for path in files:
-        if path.suffix in TEXT:
-            hit = PERSONAL.search(path.read_text(errors="replace"))
-            if hit:
-                personal[path.relative_to(root).as_posix()] = hit[0]
-    yield _result("no paths of one machine", [f"found {hit}... in {name}" for name, hit in personal.items()])
+    found = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file()]
+    files = [path for path in found if "__pycache__" not in path.parts]
+    yield _result(f"files up to {LARGEST_MB} MB", list(too_large(root, files, listed)))
+    yield _result("no paths of one machine", list(personal_paths(root, files)))
 
 
 def metadata_checks(root: Path, schema: str | Path | None = None, online: bool = False) -> Iterator[Result]:
@@ -100,13 +90,7 @@ def metadata_checks(root: Path, schema: str | Path | None = None, online: bool =
         yield Result("metadata are JSON", "FAIL", str(error))
         return
     yield _schema(metadata, schema, online)
-    version, changelog = metadata.get("version"), metadata.get("changelog", {})
-    wrong = (
-        []
-        if version in changelog
-        else [f"expected version {version} in the changelog, found {list(changelog)}"]
-    )
-    yield _result("version in changelog", wrong, str(version))
+    yield _result("version in changelog", list(version_faults(metadata)), str(metadata.get("version")))
     pins = dict(metadata.get("required_packages_version") or metadata.get("optional_packages_version") or {})
     versions = {key: metadata.get(f"{key}_version") for key in ("monai", "pytorch", "numpy")}
     loose = [f"{name} {pin}" for name, pin in (versions | pins).items() if not PINNED.fullmatch(str(pin))]

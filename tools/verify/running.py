@@ -141,16 +141,23 @@ def network_of(inference: Path, overrides: dict[str, Any]) -> torch.nn.Module:
 
 
 def strict_load(root: Path, inference: Path | None, overrides: dict[str, Any]) -> str:
-    """The weights are a plain state_dict of exactly this network."""
+    """The weights are a state_dict of exactly this network; if not a plain one, that is said."""
     if inference is None:
         raise Skip("no configuration of inference")
     path = root / "models" / "model.pt"
     if not path.is_file():
         raise Skip("no models/model.pt")
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    weights = next((weights[key] for key in ("model", "state_dict") if key in weights), weights)
+    weights, key = state_of(path)
     network_of(inference, overrides).load_state_dict(weights, strict=True)
-    return f"{len(weights)} tensors"
+    below = f", not plain but under {key!r}: monai.bundle.load needs key_in_ckpt={key!r}" if key else ""
+    return f"{len(weights)} tensors{below}"
+
+
+def state_of(path: Path) -> tuple[dict[str, torch.Tensor], str]:
+    """A file's state_dict, and the key it lies under, empty for a plain one."""
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    key = next((key for key in ("model", "state_dict") if isinstance(weights.get(key), dict)), "")
+    return (weights[key] if key else weights), key
 
 
 def export(root: Path, inference: Path | None, overrides: dict[str, Any]) -> str:
@@ -161,10 +168,7 @@ def export(root: Path, inference: Path | None, overrides: dict[str, Any]) -> str
     network = network_of(inference, overrides).eval()
     with tempfile.TemporaryDirectory() as temporary:
         if weights.is_file():
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-            network.load_state_dict(
-                next((state[key] for key in ("model", "state_dict") if key in state), state)
-            )
+            network.load_state_dict(state_of(weights)[0])
             note = ""
         else:
             note = ", of random weights"

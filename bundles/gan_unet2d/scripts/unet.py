@@ -35,7 +35,9 @@ class FoldedConvolution(Convolution):
         if torch.jit.is_scripting():  # leaves the other branch alone, which TorchScript can't compile
             return self.adn(self.conv(x))
         else:
-            return self.adn(self.conv(x)) if self.training else self._folded(x)
+            # what MONAI exports for TensorRT has its normalisation wrapped: nothing to fold there
+            plain = self.training or not isinstance(self.adn.N, nn.BatchNorm2d)
+            return self.adn(self.conv(x)) if plain else self._folded(x)
 
     def _folded(self, x: torch.Tensor) -> torch.Tensor:
         conv, norm = self.conv, self.adn.N

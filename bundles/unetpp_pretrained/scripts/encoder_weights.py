@@ -16,7 +16,7 @@ from torch import nn
 
 from scripts.encoder_sources import ENCODERS
 from tools.errors import InputError
-from tools.weights import file_hash
+from tools.files import file_hash
 
 __all__ = ["load_encoder_weights", "read_state_dict", "with_encoder_weights"]
 
