@@ -16,7 +16,7 @@ On a machine that does other work, `--cpu-time` measures the processor's seconds
 several threads some wait for the others, and waiting counts.
 
 Last it says what the processor allows: operations of the network per window, and the rate of matrix products
-in fp32 and bfloat16.
+in fp32 and bfloat16; and what the 2022 version's many windows would take.
 """
 
 from __future__ import annotations
@@ -151,6 +151,25 @@ def compare(
     }
 
 
+def instance2022(image: Tensor, brain: Tensor, device: str) -> dict:
+    """The 2022 version on the same head: how many windows, and their time from that of one batch."""
+    batch, roi = 8 if device == "cpu" else 256, (48, 48, 16)
+    deep = SEUNet(in_channels=1, features=(32, 64, 128, 256, 512), se="skips", dropout=(0.25, 0.5, 0.5, 0.5))
+    network = with_precision(deep.eval(), device)
+    windows = 0
+
+    def count(x: Tensor) -> Tensor:
+        nonlocal windows
+        windows += len(x)
+        return x.new_zeros((len(x), 2, *roi))
+
+    BrainWindowInferer(roi, batch, step=(8, 8, 2))(image[:, :1], count, brain=brain)
+    some = torch.rand((batch, 1, *roi), device=device)
+    with torch.no_grad():
+        each = min(timed(lambda: network(some), device)[1] for _ in range(6)) / batch
+    return {"windows": windows, "ms per window": 1000 * each, "seconds for all": windows * each}
+
+
 def dice(a: Tensor, b: Tensor) -> float:
     """Of two label maps, in double precision."""
     return float(2 * (a * b).sum().double() / (a.sum() + b.sum()).clamp(min=1))
@@ -222,6 +241,8 @@ def main() -> None:
     how_timed = ", processor seconds of one thread" if args.cpu_time else ""
     report(f"Inference, windows {ROI}, overlap {OVERLAP}{how_timed}", rows, args.out)
     print("What the hardware allows:\n\n" + table([what_the_hardware_allows(plain, args.device)]) + "\n")
+    later = instance2022(cropped, brain, args.device)
+    print("The 2022 version, steps of 8, 8, 2 voxels:\n\n" + table([later]) + "\n")
     print(f"Preprocessing of that scan, file to tensor: {preprocessing_s:.1f} s")
 
 
