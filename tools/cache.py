@@ -39,8 +39,8 @@ class CachedDataset(PersistentDataset):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all data and of the transforms: another one means that something else is trained on."""
-        digest = hashlib.blake2b(transform_hash(self.transform.transforms), digest_size=8)
+        """Hash of all data and of the deterministic transforms: another one means other images."""
+        digest = hashlib.blake2b(self.transform_hash.encode(), digest_size=8)
         for item in self.data:
             digest.update(content_hash(item))
         return digest.hexdigest()

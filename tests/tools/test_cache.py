@@ -115,3 +115,12 @@ def test_fingerprint_is_of_what_the_files_hold(tmp_path):
     assert fingerprint("b", [1, 2, 3]) != first
     assert fingerprint("c", [1, 2], [Load("image", 2.0)]) != first
     assert fingerprint("a", [1, 3]) != first  # in a file that was read before
+    # what a random transform has drawn is no property of the data
+    dataset = CachedDataset(
+        [{"image": str(tmp_path / "a" / "0.npy")}],
+        Compose([Load("image"), RandFlipd("image", prob=1.0)]),
+        None,
+    )
+    before = dataset.fingerprint
+    dataset[0]
+    assert dataset.fingerprint == before
