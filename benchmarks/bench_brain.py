@@ -17,9 +17,9 @@ import torch
 from common import report, seconds
 from tqdm import tqdm
 
-from tools.brain import extract_brain
 from tools.phantom import HeadPhantom
-from tools.volume_io import read_volume
+from tools.volumes.brain import extract_brain
+from tools.volumes.read import read_volume
 
 METHODS = ("rules2022", "muschelli", "smooth")
 KINDS = ("sdh", "edh", "iph_ivh", "any", "normal", "sdh+edh")

@@ -22,7 +22,7 @@ SCRIPT = """
 import json, statistics, sys, time, torch
 import onnxruntime
 from monai.bundle import ConfigParser, onnx_export
-from tools.precision import with_precision
+from tools.engine.precision import with_precision
 
 out, shape, repeats = sys.argv[1], [int(n) for n in sys.argv[2].split(",")], int(sys.argv[3])
 parser = ConfigParser()

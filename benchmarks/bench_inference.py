@@ -42,10 +42,10 @@ sys.path.insert(0, str(BUNDLE))
 from scripts.network import SEUNet  # noqa: E402
 from scripts.preprocessing import Preprocessing  # noqa: E402
 
-from tools.inferer import BrainWindowInferer  # noqa: E402
+from tools.engine.brain_windows import WindowProbabilityInferer  # noqa: E402
+from tools.engine.precision import with_precision  # noqa: E402
 from tools.phantom import write_phantoms  # noqa: E402
-from tools.precision import with_precision  # noqa: E402
-from tools.sampling import RoiPatchSampler  # noqa: E402
+from tools.sampling.sampler import RoiPatchSampler  # noqa: E402
 
 ROI, OVERLAP, SHAPE, SPACING = (32, 32, 16), 0.5625, (512, 512, 30), (0.45, 0.45, 5.0)
 REFINE = 0.02  # as configs/inference.yaml
@@ -118,8 +118,8 @@ def compare(
     if hasattr(fast, "in_float32"):
         network.in_float32 = count("refined", fast.in_float32)
     ours, refined = (
-        BrainWindowInferer(ROI, batch, OVERLAP),
-        BrainWindowInferer(ROI, batch, OVERLAP, refine=REFINE),
+        WindowProbabilityInferer(ROI, batch, OVERLAP),
+        WindowProbabilityInferer(ROI, batch, OVERLAP, refine=REFINE),
     )
     monai = SlidingWindowInferer(ROI, monai_batch or batch, OVERLAP)
     ways = {
@@ -163,7 +163,7 @@ def instance2022(image: Tensor, brain: Tensor, device: str) -> dict:
         windows += len(x)
         return x.new_zeros((len(x), 2, *roi))
 
-    BrainWindowInferer(roi, batch, step=(8, 8, 2))(image[:, :1], count, brain=brain)
+    WindowProbabilityInferer(roi, batch, step=(8, 8, 2))(image[:, :1], count, brain=brain)
     some = torch.rand((batch, 1, *roi), device=device)
     with torch.no_grad():
         each = min(timed(lambda: network(some), device)[1] for _ in range(6)) / batch

@@ -19,15 +19,10 @@ from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou,
 sys.path.insert(0, str(Path(__file__).parent))
 from common import report, seconds
 
-from tools.metrics import (
-    compute_overlap,
-    instance2022_scores,
-    location_accuracy_of,
-    match_lesions,
-    overlap_counts,
-    overlap_scores,
-    pr_counts,
-)
+from tools.metrics import compute_overlap, instance2022_scores, match_lesions
+from tools.metrics.location import location_accuracy_of
+from tools.metrics.overlap import overlap_counts, overlap_scores
+from tools.metrics.pr_curve import pr_counts
 
 SPACING = (0.42, 0.42, 5.0)
 

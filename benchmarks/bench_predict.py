@@ -1,4 +1,4 @@
-"""Seconds of `python -m tools predict` for one DICOM series of 512 x 512 x 30, start-up included, by phase.
+"""Seconds of `headct predict` for one DICOM series of 512 x 512 x 30, start-up included, by phase.
 
     python benchmarks/bench_predict.py [--out FILE.json] [--weights FILE] [--runs 1]
 
@@ -15,16 +15,17 @@ import tempfile
 import time
 from pathlib import Path
 
-import fire
 import numpy as np
 import torch
+import typer
 from common import report
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from headct.predict.model.bundle import own_scripts
+from headct.predict.results import Case
+from headct.runs.find_bundle import find_bundle
 from tools.phantom import HeadPhantom
-from tools.predict.bundles import find_bundle, own_scripts
-from tools.predict.results import Case
 
 SHAPE, SPACING = (512, 512, 30), (0.45, 0.45, 5.0)
 
@@ -54,7 +55,7 @@ def bench(
 
 def run_once(root: Path, bundle: str, weights: str | None, number: int) -> list[dict[str, object]]:
     """One call of the command as a user makes it; rows of phases, the whole last."""
-    command = [sys.executable, "-m", "tools", "predict", str(root / "series"), "--bundle", bundle]
+    command = [sys.executable, "-m", "headct", "predict", str(root / "series"), "--bundle", bundle]
     command += ["--out", str(root / f"out{number}")] + (["--weights", weights] if weights else [])
     before, start = os.times(), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -108,4 +109,4 @@ def write_series(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(bench)
+    typer.run(bench)

@@ -18,10 +18,10 @@ import torch
 from common import report, synchronize
 from monai.data import MetaTensor
 
-from tools.mix import PRESETS
-from tools.roi_case import HyperdenseRegiond, RoiSettings, case_masks, plain
-from tools.runs import mask_runs
-from tools.sampling import RoiPatchSampler
+from tools.sampling.case_regions import HyperdenseRegiond, RoiSettings, case_masks, plain
+from tools.sampling.mix import PRESETS
+from tools.sampling.run_table import mask_runs
+from tools.sampling.sampler import RoiPatchSampler
 
 ROI, BATCH, SHAPE, SPACING = (32, 32, 16), 64, (512, 512, 30), (0.45, 0.45, 5.0)
 
@@ -86,7 +86,7 @@ def ours(cohort: list[dict[str, Any]], seconds: float, device: str) -> list[dict
         ("brain", "float16", "uint8", {}),
         ("border_or_ivh", "float16", "uint8", {}),
         ("brain", "float32", "float32", {}),
-        ("brain", "float16", "uint8", {"augment": "x6"}),
+        ("brain", "float16", "uint8", {"augmentation": {"turns": "x6"}}),
     ):
         sampler = RoiPatchSampler(
             cohort,
@@ -95,8 +95,7 @@ def ours(cohort: list[dict[str, Any]], seconds: float, device: str) -> list[dict
             2000,
             BATCH,
             device=device,
-            output_dtype=output,
-            label_dtype=label,
+            batch={"image_dtype": output, "label_dtype": label},
             progress=False,
             **extra,
         )

@@ -3,7 +3,8 @@
     python benchmarks/bench_slices.py [--models unet6,pspnet] [--batches 1,32] [--device cuda] [--out r.json]
 
 Forward pass alone, in evaluation mode, random weights: each network as its bundle's configurations make it,
-by `tools.precision.with_precision` (channels last). Networks take turns, so that all meet the same machine.
+by `tools.engine.precision.with_precision` (channels last). Networks take turns, so that all meet the same
+machine.
 Table II of Li 2021 is `--batches 1`. UNet6Gan is UNet6 there: the discriminator has no part in inference.
 """
 
@@ -23,7 +24,7 @@ import torch
 from common import report, synchronize
 from torch import nn
 
-from tools.precision import with_precision
+from tools.engine.precision import with_precision
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 SIZE = 256

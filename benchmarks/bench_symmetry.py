@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import report, seconds
+from itk_mirror import register_mirrored
 from tqdm import tqdm
 
 from tools.phantom import HeadPhantom
 from tools.phantom.geometry import Pose
 from tools.symmetry import estimate_symmetry_plane, estimate_symmetry_planes, symmetry_map
-from tools.symmetry.itk_backend import register_mirrored
 
 Plane = tuple[np.ndarray, float]
 LARGE_ML = 60.0
@@ -198,18 +198,19 @@ def summary(name: str, rows: list[dict], fastest: float | None) -> dict:
     return row
 
 
-def gpu_row(cases: list[dict], batch: int = 16) -> dict:
+def batch_row(cases: list[dict], device: str, batch: int = 16) -> dict:
     """ms per volume in one batch, plane and symmetry map, volumes resident."""
     picked = [cases[i % len(cases)] for i in range(batch)]
-    volumes = torch.stack([c["image"].float() for c in picked]).cuda()
+    volumes = torch.stack([c["image"].float() for c in picked]).to(device)
     affines = [c["affine"] for c in picked]
     planes = estimate_symmetry_planes(volumes, affines)
-    plane_s = seconds(lambda: estimate_symmetry_planes(volumes, affines), 3, "cuda")
-    map_s = seconds(lambda: symmetry_map(volumes, planes, torch.stack(affines)), 3, "cuda")
+    plane_s = seconds(lambda: estimate_symmetry_planes(volumes, affines), 3, device)
+    map_s = seconds(lambda: symmetry_map(volumes, planes, torch.stack(affines)), 3, device)
     return {
         "batch": batch,
         "plane ms per volume": plane_s / batch * 1e3,
         "map ms per volume": map_s / batch * 1e3,
+        "ms per volume": (plane_s + map_s) / batch * 1e3,
     }
 
 
@@ -224,6 +225,9 @@ def main() -> None:
     parser.add_argument("--asymmetry", type=float, default=0.0, help="of the heads; natural is 1")
     parser.add_argument("--peers", nargs="*", default=list(METHODS)[1:], choices=list(METHODS)[1:])
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "bench_symmetry_phantoms")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "", help="also a batch of 16 there"
+    )
     parser.add_argument("--out")
     args = parser.parse_args()
     if args.quick:
@@ -262,9 +266,10 @@ def main() -> None:
     print(f"bleeds: {len(bleeds)} cases, {min(bleeds, default=0)} to {max(bleeds, default=0)} mL")
     worst = max(rows["ours"], key=lambda r: r["degrees"])
     print(f"our worst case: {worst}")
-    if torch.cuda.is_available():
+    if args.device:
         cases = [make_case(i, args.size, args.asymmetry, args.cache) for i in indices[:16]]
-        report("symmetry plane on the GPU", [gpu_row(cases)])
+        out = args.out and str(Path(args.out).with_suffix(".batch.json"))
+        report(f"symmetry, a batch on {args.device}", [batch_row(cases, args.device)], out)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "bundles" / "dunet"))
 from common import report, seconds
-
-from tools.threshold_baseline import LOWER, UPPER, best_thresholds, grey_histograms, jaccard_grid
+from scripts.threshold_search import LOWER, UPPER, best_thresholds, grey_histograms, jaccard_grid
 
 LOOP_PAIRS = 4
 

@@ -27,8 +27,8 @@ from monai.engines import SupervisedTrainer
 from monai.losses import DiceCELoss
 from monai.transforms import ClassesToIndicesd, Compose, Lambdad, RandCropByLabelClassesd, SelectItemsd
 
-from tools.precision import with_precision
-from tools.sampling import RoiPatchSampler
+from tools.engine.precision import with_precision
+from tools.sampling.sampler import RoiPatchSampler
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bundles" / "se_unet3d"))
 from scripts.loss import DiceCrossEntropy

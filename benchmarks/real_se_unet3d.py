@@ -29,11 +29,11 @@ sys.path.insert(0, str(BUNDLE))
 from scripts.network import SEUNet  # noqa: E402
 from scripts.preprocessing import Preprocessing  # noqa: E402
 
-from tools.checkpoint import require_weights, weights_settings  # noqa: E402
-from tools.datasets import prepare  # noqa: E402
-from tools.inferer import BrainWindowInferer  # noqa: E402
-from tools.pictures import CT_ICH_PIXEL_MM  # noqa: E402
-from tools.slice_preprocessing import SlicePreprocessing  # noqa: E402
+from headct.datasets import prepare  # noqa: E402
+from tools.engine.brain_windows import WindowProbabilityInferer  # noqa: E402
+from tools.engine.checkpoint import require_weights, weights_settings  # noqa: E402
+from tools.slices.preprocessing import SlicePreprocessing  # noqa: E402
+from tools.slices.read import CT_ICH_PIXEL_MM  # noqa: E402
 
 FIELD_MM = 640 * CT_ICH_PIXEL_MM  # of the pictures without their border
 
@@ -83,7 +83,8 @@ def look_at_slices(root: str, network: torch.nn.Module, pixel_mm: float) -> None
             loaded = [load(item) for item in run]
             brain = torch.cat([brain_of_picture(one["image"].as_tensor(), pixel_mm) for one in loaded], -1)
             image = torch.cat([one["image"].as_tensor() for one in loaded], -1) * brain
-            mean = BrainWindowInferer((32, 32, 16), overlap=0.5625)(image[None], network, brain=brain[None])
+            inferer = WindowProbabilityInferer((32, 32, 16), overlap=0.5625)
+            mean = inferer(image[None], network, brain=brain[None])
             found = mean.argmax(1)[0].bool()
             for z, (item, one) in enumerate(zip(run, loaded, strict=True)):
                 truth, pred = one["label"].as_tensor()[0, :, :, 0] > 0, found[:, :, z]
@@ -114,7 +115,7 @@ def look_at_scan(folder: str, network: torch.nn.Module, spacing: list[float]) ->
     with tempfile.TemporaryDirectory() as converted:
         item = Preprocessing(spacing=spacing, regions=False, converted_dir=converted)({"image": folder})
     image, brain = (item[key].as_tensor()[None] for key in ("image", "brain"))
-    mean = BrainWindowInferer((32, 32, 16), overlap=0.5625)(image, network, brain=brain)
+    mean = WindowProbabilityInferer((32, 32, 16), overlap=0.5625)(image, network, brain=brain)
     found = mean.argmax(1)[0].numpy().astype(bool)
     voxel_ml = float(np.prod(item["image"].pixdim.tolist())) / 1000
     components, count = ndimage.label(found, np.ones((3, 3, 3)))

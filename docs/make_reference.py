@@ -1,4 +1,4 @@
-"""Pages that `make docs` generates: one per module of `tools`, and one per bundle for its configurations."""
+"""Pages that `make docs` generates: one per module of `tools` and `headct`, one per bundle: its settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = re.compile(r"^([A-Za-z_]\w*):\s*(.*)$")
 def module_pages() -> list[str]:
     """A page for every module with something public; lines of the index."""
     lines = ["## Modules", "", "| module | |", "|---|---|"]
-    for path in sorted((ROOT / "tools").rglob("*.py")):
+    for path in [*sorted((ROOT / "tools").rglob("*.py")), *sorted((ROOT / "headct").rglob("*.py"))]:
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if parts[-1] == "__main__":

@@ -14,10 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-import fire
+import typer
 
-from tools.report import OverlayCase, learning_curve_picture, overlay_picture
-from tools.volume_io import read_label, read_volume
+from headct.runs.curves import learning_curve_picture
+from headct.scores.overlay import OverlayCase, overlay_picture
+from tools.volumes.read import read_label, read_volume
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "bundles" / "se_unet3d"
@@ -107,4 +108,4 @@ def demo(out: str = "demo", dicom: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(demo)
+    typer.run(demo)

@@ -44,10 +44,17 @@ def run(folder: Path, extra: list[str]) -> dict[str, int]:
     }
 
 
+def size(part: Path) -> int:
+    """Bytes of its tests, which tell about how long they take."""
+    return sum(file.stat().st_size for file in ([part] if part.is_file() else part.rglob("test_*.py")))
+
+
 def main() -> int:
     bundles = sorted(path for path in (TESTS / "bundles").iterdir() if list(path.glob("test_*.py")))
+    parts = [TESTS / "tools", TESTS / "headct", *sorted(TESTS.glob("test_*.py")), *bundles]
+    parts.sort(key=size, reverse=True)  # the longest first, so that no core waits for them at the end
     with ThreadPoolExecutor(JOBS) as pool:
-        results = list(pool.map(partial(run, extra=sys.argv[1:]), (TESTS / "tools", *bundles)))
+        results = list(pool.map(partial(run, extra=sys.argv[1:]), parts))
     total = {key: sum(result[key] for result in results) for key in results[0]}
     print("\n" + ", ".join(f"{count} {key}" for key, count in total.items()))
     return int(total["failed"] > 0 or total["passed"] == 0)

@@ -60,4 +60,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 def tiny_slices(tiny: dict[str, object]) -> dict[str, object]:
     """`tiny` for a bundle of a 2D network: slices of 64 x 64 from volumes with hemorrhage of any type."""
     kept = {key: value for key, value in tiny.items() if key not in ("roi_size", "patches_per_case")}
-    return {**kept, "phantom": {**tiny["phantom"], "kind": "any"}, "size": [64, 64], "slices_per_case": 4}
+    return {
+        **kept,
+        "phantom": {**tiny["phantom"], "kind": "any"},
+        "input#size": [64, 64],
+        "patches_per_case": 4,
+    }

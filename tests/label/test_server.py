@@ -58,7 +58,7 @@ def give_encoder_weights(bundle: Path) -> None:
     shipped = json.loads((bundle / "models" / "model.json").read_text())
     path = bundle / "configs" / "train.yaml"
     config = yaml.safe_load(path.read_text())
-    config |= {key: shipped[key] for key in ("encoder", "encoder_depth", "decoder_channels")}
+    config["network_def"] |= {key: shipped[key] for key in ("encoder", "encoder_depth", "decoder_channels")}
     config["encoder_weights_path"] = str(bundle / "inceptionv4.pth")
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 

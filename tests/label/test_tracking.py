@@ -16,7 +16,7 @@ from tools.phantom import write_phantoms
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 #: What makes a training a matter of seconds.
-SLICES = {"size": "[64,64]", "slices_per_case": 2, "batch_size": 4}
+SLICES = {"input#size": "[64,64]", "patches_per_case": 2, "batch_size": 4}
 SMALL = {
     "se_unet3d": {"roi_size": "[24,24,8]", "patches_per_case": 4, "batch_size": 4},
     "dunet": SLICES,

@@ -2,23 +2,20 @@
 
 | score | definition | both empty | only truth empty | only prediction empty |
 |---|---|---|---|---|
-| dice | (2 tp + s) / (2 tp + fp + fn + s), s = 1e-5 | 1 | about 0 | about 0 |
+| dice_smooth | (2 tp + s) / (2 tp + fp + fn + s), s = 1e-5 | 1 | about 0 | about 0 |
 | rvd | abs(predicted - true volume) / true volume | 0 | inf | 1 |
 | nsd | surface Dice at 0.42 mm | 1 | 0 | 0 |
 | hd | Hausdorff distance, mm | 0 | inf | inf |
 | hd95 | its 95th percentile, mm | 0 | inf | inf |
 
 The challenge leaves the relative volume difference of an empty truth undefined; here it is infinite, so
-that a mean shows it instead of hiding it. An infinite distance may be replaced by the image's diagonal, the
-largest possible.
+that a mean shows it instead of hiding it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-import numpy as np
 import torch
 
 from tools.metrics.overlap import overlap_counts
@@ -26,7 +23,6 @@ from tools.metrics.surface import compute_surface_distances
 
 SMOOTH = 1e-5
 TOLERANCE_MM = 0.42
-INSTANCE_NAMES = ("dice", "rvd", "nsd", "hd", "hd95")
 
 
 def instance2022_scores(
@@ -34,7 +30,6 @@ def instance2022_scores(
     truth: torch.Tensor,
     spacing: Sequence[float],
     tolerance_mm: float = TOLERANCE_MM,
-    infinite: Literal["inf", "diagonal"] = "inf",
 ) -> dict[str, float]:
     """All scores of one scan.
 
@@ -42,20 +37,15 @@ def instance2022_scores(
         pred, truth: masks in shape (X, Y, Z), any dtype and device; zero is background.
         spacing: voxel edge lengths in mm.
         tolerance_mm: of the normalized surface Dice.
-        infinite: what a Hausdorff distance with one empty side becomes: "inf" (the challenge) or the
-            "diagonal" of the image in mm.
     """
     surface = compute_surface_distances(pred, truth, spacing)  # also checks the shapes
     masks = (torch.as_tensor(x)[None, None] for x in (pred, truth))
     tp, fp, fn = overlap_counts(*masks)[0, 0].tolist()
     true, predicted = tp + fn, tp + fp
-    worst = float("inf")
-    if infinite == "diagonal":
-        worst = float(np.linalg.norm(np.asarray(pred.shape) * np.asarray(spacing, dtype=np.float64)))
     return {
-        "dice": (2 * tp + SMOOTH) / (true + predicted + SMOOTH),
+        "dice_smooth": (2 * tp + SMOOTH) / (true + predicted + SMOOTH),
         "rvd": abs(predicted - true) / true if true else (float("inf") if predicted else 0.0),
         "nsd": surface.surface_dice(tolerance_mm),
-        "hd": min(surface.hausdorff(100), worst),
-        "hd95": min(surface.hausdorff(95), worst),
+        "hd": surface.hausdorff(100),
+        "hd95": surface.hausdorff(95),
     }

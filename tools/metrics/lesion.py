@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from tools.errors import InputError
-from tools.metrics.masks import as_mask
+from tools.core.errors import InputError
+from tools.core.tensors import as_mask
 
 SIZE_EDGES_ML = (1.0, 10.0, 30.0)
 
@@ -85,8 +85,9 @@ def match_lesions(
             f"lesions: expected two masks of the same shape (X, Y, Z), found {pred.shape} and {truth.shape}"
         )
     voxel_ml = float(np.prod(np.asarray(spacing, dtype=np.float64))) / 1000
-    t, n_truth = cc3d.connected_components(truth, connectivity=connectivity, return_N=True)
-    p, n_pred = cc3d.connected_components(pred, connectivity=connectivity, return_N=True)
+    connected_components: Any = cc3d.connected_components  # its stubs know no bool
+    t, n_truth = connected_components(truth, connectivity=connectivity, return_N=True)
+    p, n_pred = connected_components(pred, connectivity=connectivity, return_N=True)
     # voxels that each pair of components shares; row and column 0 are background
     either = (t > 0) | (p > 0)
     pair = t[either].astype(np.int64) * (n_pred + 1) + p[either]

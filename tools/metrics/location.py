@@ -90,7 +90,9 @@ class LocationAccuracyMetric(CumulativeIterationMetric):
         self.reduction = reduction
         self.get_not_nans = get_not_nans
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def _compute_tensor(  # type: ignore[override] # both are asked for, where MONAI's may lack one
+        self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor:
         """y_pred, y: in shape (batch, channel, spatial...); returns (batch, channel)."""
         return self._compute(y_pred, y, self.include_background)
 

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from monai.data import MetaTensor
 
-from tools.errors import InputError
-
-
-def plain(x: Any) -> torch.Tensor:
-    """Tensor without metadata, detached: MetaTensor would follow every step of a computation."""
-    x = torch.as_tensor(x).detach()
-    return x.as_tensor() if isinstance(x, MetaTensor) else x
-
-
-def as_mask(x: Any) -> torch.Tensor:
-    """What is not zero, as plain bool tensor; bool stays as it is (comparing it is slow)."""
-    x = plain(x)
-    return x if x.dtype == torch.bool else x != 0
+from tools.core.errors import InputError
+from tools.core.tensors import as_mask, plain
 
 
 def class_masks(x: torch.Tensor, classes: Sequence[int] = ()) -> torch.Tensor:
@@ -52,9 +39,9 @@ def class_masks(x: torch.Tensor, classes: Sequence[int] = ()) -> torch.Tensor:
 
 def is_discrete(x: torch.Tensor) -> torch.Tensor:
     """Zero-dimensional bool tensor, on the device of `x`: are all values whole numbers (no probabilities)?"""
-    return (
-        (x == x.round()).all() if x.is_floating_point() else torch.ones((), dtype=torch.bool, device=x.device)
-    )
+    if not x.is_floating_point():
+        return torch.ones((), dtype=torch.bool, device=x.device)
+    return (x == x.round()).all()
 
 
 def check_pair(pred: torch.Tensor, truth: torch.Tensor, what: str = "prediction and truth") -> None:

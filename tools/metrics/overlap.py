@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import torch
 
-from tools.metrics.masks import as_mask, check_pair
+from tools.core.tensors import as_mask
+from tools.metrics.masks import check_pair
 
 OVERLAP_NAMES = ("dice", "iou", "precision", "recall")
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import ignite.distributed as idist
 import torch
-from monai.metrics.metric import Metric
 
-from tools.errors import InputError
-from tools.metrics.masks import as_mask, check_pair, plain
+from tools.core.errors import InputError
+from tools.core.tensors import as_mask, plain
+from tools.metrics.masks import check_pair
 
 BINS = 1024
 
@@ -87,33 +86,3 @@ def pr_curve(counts: torch.Tensor) -> PrecisionRecallCurve:
         average_precision=float((step * p[1:]).sum()),
         area=float((step * (p[1:] + p[:-1]) / 2).sum()),
     )
-
-
-class PrecisionRecallMetric(Metric):
-    """Precision-recall curve of a data set: call it on each batch, then `aggregate()`; memory does not grow.
-
-    `aggregate` sums the counts of all processes, so every process must call it, and returns the curve of
-    the set.
-    """
-
-    def __init__(self, bins: int = BINS) -> None:
-        self.bins = bins
-        self.counts: torch.Tensor | None = None
-
-    def reset(self) -> None:
-        """Forget what was counted."""
-        self.counts = None
-
-    def __call__(self, y_pred: torch.Tensor, y: torch.Tensor) -> None:
-        """y_pred: probabilities, y: mask, both in shape (batch, 1, spatial...)."""
-        counts = pr_counts(y_pred, y, self.bins)
-        self.counts = counts if self.counts is None else self.counts + counts
-
-    def aggregate(self) -> PrecisionRecallCurve:
-        """The curve over everything seen by all processes."""
-        counts = self.counts
-        if counts is None:
-            counts = torch.zeros(2, self.bins + 2, dtype=torch.int64, device=idist.device())
-        if idist.get_world_size() > 1:
-            torch.distributed.all_reduce(counts := counts.clone())
-        return pr_curve(counts)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.metrics import CumulativeIterationMetric
 
-from tools.metrics.masks import as_mask, check_pair, plain
+from tools.core.tensors import as_mask, plain
+from tools.metrics.masks import check_pair
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -70,27 +70,3 @@ def slice_detection_table(
             }
         )
     return rows
-
-
-class SliceDetectionMetric(CumulativeIterationMetric):
-    """Slice-level detection of a data set; `aggregate()` gives the rows of `slice_detection_table`.
-
-    Args:
-        thresholds, slice_dim: as `slice_detection_counts`.
-    """
-
-    def __init__(self, thresholds: Sequence[float] = THRESHOLDS, slice_dim: int | None = -1) -> None:
-        super().__init__()
-        self.thresholds = tuple(thresholds)
-        self.slice_dim = slice_dim
-
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        """y_pred: probabilities, y: mask, both in shape (batch, 1, spatial...)."""
-        return slice_detection_counts(y_pred, y, self.thresholds, self.slice_dim)
-
-    def aggregate(self) -> list[dict[str, Any]]:
-        """The table over everything seen by all processes."""
-        data = self.get_buffer()
-        if not isinstance(data, torch.Tensor):
-            raise ValueError(f"expected at least one batch before aggregate(), found {type(data).__name__}")
-        return slice_detection_table(data.sum(0), self.thresholds)

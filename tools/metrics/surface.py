@@ -18,8 +18,8 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-from tools.errors import InputError
-from tools.metrics.masks import as_mask
+from tools.core.errors import InputError
+from tools.core.tensors import as_mask
 
 # A tree search is fast near the goal; from this distance on a dense distance map, equally exact, is faster.
 FAR_MM = 20.0
@@ -144,5 +144,5 @@ def _sort(distance: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _percentile(distance: np.ndarray, area: np.ndarray, percentile: float) -> float:
     share = np.cumsum(area) / area.sum()
-    index = np.searchsorted(share, percentile / 100)
+    index = int(np.searchsorted(share, percentile / 100))
     return float(distance[min(index, len(distance) - 1)])

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.spatial import ConvexHull
 
-from tools.errors import InputError
-from tools.metrics.masks import as_mask, plain
+from tools.core.errors import InputError
+from tools.core.tensors import as_mask, plain
 from tools.metrics.overlap import count_true
 
 SAME_SHARE = 0.10  # volumes within 10 % count as the same

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tools.files import jpeg_bytes, write_bytes
+from tools.core.files import jpeg_bytes, write_bytes
+from tools.core.windows import CT_ICH_WINDOW
 from tools.phantom.head import PhantomCase
 from tools.phantom.kinds import CLASSES
 
 FIRST_PATIENT = 49
 SIZE, BORDER = 640, 5
-BRAIN_WINDOW = (40.0, 120.0)
 BONE_WINDOW = (700.0, 3200.0)
 
 #: Columns of the two tables, in their order, and the words of the demographics' remark.
@@ -92,7 +92,7 @@ class CtIchLayout:
         """Write the slices of a case, and keep in its truth which slice shows what."""
         spacing = tuple(np.linalg.norm(np.asarray(case.affine.cpu())[:3, :2], axis=0))
         hu = case.image.as_tensor()[0]
-        brain, bone = windowed(hu, BRAIN_WINDOW), windowed(hu, BONE_WINDOW)
+        brain, bone = windowed(hu, CT_ICH_WINDOW), windowed(hu, BONE_WINDOW)
         mask = case.label(self.types).as_tensor()[0].cpu().numpy() * np.uint8(255)
         classes = case.classes.as_tensor()[0]
         seen = torch.stack([(classes == CLASSES[kind]).any(0).any(0) for kind in COLUMNS], -1).cpu().tolist()
@@ -137,7 +137,8 @@ class CtIchLayout:
         remark = " + ".join(REMARKS[kind] for kind in seen) or "Normal CT"
         fracture = 1 if "fracture" in truth["confounders"] else ""
         patient = self.patient(truth["case"])
-        return [patient, int(truth["age"]), truth["sex"].capitalize(), *flags, fracture, remark, ""]
+        age = "" if truth["age"] is None else int(truth["age"])  # of a real scan it is not known
+        return [patient, age, truth.get("sex", "").capitalize(), *flags, fracture, remark, ""]
 
     def finish(self, truths: Sequence[dict[str, Any]], cases: int, folds: int) -> Path:
         """Write both tables; the data set has no folds, so `cases` and `folds` are not used."""

@@ -62,13 +62,17 @@ def scan_affine(shape: tuple[int, ...], spacing: tuple[float, ...], tilt: float 
 
 
 def head_points(
-    voxel_to_head: np.ndarray, shape: tuple[int, ...], slices: range, subslices: int, device: torch.device
-) -> torch.Tensor:
-    """Head coordinates (3, X, Y, len(slices), subslices) float32 of points spread evenly over the slices"""
+    voxel_to_head: np.ndarray, shape: tuple[int, ...], slices: range, subslices: int, device: torch.device,
+    span: float = 1.0,
+) -> torch.Tensor:  # fmt: skip
+    """Head coordinates (3, X, Y, len(slices), subslices) float32 of points spread evenly through slices.
+
+    `span` is the thickness of a slice as a share of the distance between slices.
+    """
     matrix = torch.as_tensor(voxel_to_head, dtype=torch.float32, device=device)
     i, j = (torch.arange(n, dtype=torch.float32, device=device) for n in shape[:2])
     k = torch.arange(slices.start, slices.stop, dtype=torch.float32, device=device)[:, None]
-    k = k + (torch.arange(subslices, device=device) + 0.5) / subslices - 0.5
+    k = k + ((torch.arange(subslices, device=device) + 0.5) / subslices - 0.5) * span
     rows = [
         (m[0] * i)[:, None, None, None] + (m[1] * j)[:, None, None] + (m[2] * k + m[3])
         for m in matrix[:3].unbind(0)

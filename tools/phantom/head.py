@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 
-from tools.errors import InputError
+from tools.core.errors import InputError
+from tools.phantom.acquisition import scan
+from tools.phantom.anatomy.head import map_source, render_anatomy
+from tools.phantom.appearance import check_appearance, widen
+from tools.phantom.background import check_background, read_background, render_background
 from tools.phantom.bleed import Bleed
 from tools.phantom.brain import Brain
+from tools.phantom.case import PhantomCase, Volumes, finish_case
 from tools.phantom.confounders import Confounders
 from tools.phantom.cranium import Cranium
 from tools.phantom.fields import Lattice, as_distance, band_noise, mix_mirror
 from tools.phantom.geometry import Pose, head_points, scan_affine
-from tools.phantom.kinds import CLASSES, check_kind, draw_types
+from tools.phantom.kinds import check_kind, draw_types
 from tools.phantom.layers import Epidural, Subdural
 from tools.phantom.masses import Intraparenchymal, Intraventricular, Subarachnoid
 from tools.phantom.person import draw_person
 from tools.phantom.render import Scene
-from tools.phantom.scanner import Scanner, acquire, draw_scanner, metal_streaks, table_share
+from tools.phantom.scanner import Scanner, check_thickness, draw_scanner
 
 #: Wavelengths in mm of the noise fields fine, mid, long and of the displacement.
 WAVELENGTHS = (10.0, 25.0, 60.0, 120.0, 120.0, 120.0)
@@ -46,46 +51,6 @@ class Plan:
     scanner: Scanner
     generator: torch.Generator
     truth: dict[str, Any]
-
-
-@dataclass
-class Volumes:
-    """Exact volumes (X, Y, Z) before the scan; `shares` is (types, X, Y, Z)."""
-
-    hu: torch.Tensor
-    head: torch.Tensor
-    brain: torch.Tensor
-    ventricle: torch.Tensor
-    depth: torch.Tensor
-    band: torch.Tensor
-    shares: torch.Tensor
-
-
-@dataclass
-class PhantomCase:
-    """A rendered case; every volume is a MetaTensor (1, X, Y, Z) with the same affine.
-
-    image float32 HU (whole numbers); classes, brain and ventricles uint8; truth plain numbers.
-    """
-
-    image: MetaTensor
-    classes: MetaTensor
-    brain: MetaTensor
-    ventricles: MetaTensor
-    truth: dict[str, Any]
-
-    @property
-    def affine(self) -> torch.Tensor:
-        """4x4 float64, voxel to RAS+ mm."""
-        return self.image.affine
-
-    def label(self, lesion: Sequence[str]) -> MetaTensor:
-        """uint8 0/1 mask of the named hemorrhage types."""
-        values = torch.tensor(
-            [CLASSES[name] for name in lesion], device=self.classes.device, dtype=torch.uint8
-        )
-        mask = torch.isin(self.classes.as_tensor(), values).to(torch.uint8)
-        return MetaTensor(mask, affine=self.affine)
 
 
 def check_size(shape: Sequence[int], spacing: Sequence[float]) -> None:
@@ -111,9 +76,19 @@ class HeadPhantom:
         tilt: gantry tilt in degrees; the affine is then a shear, as in a tilted DICOM series.
         asymmetry: 0 makes the undeformed head its own mirror image, 1 is natural.
         noise: False leaves out noise, artefacts, table and metal.
+        anatomy: `procedural`, or a folder of label maps (see `tools.phantom.anatomy.maps`).
+        maps: names of the maps to use; None uses all in the folder.
+        per_person: with maps, how many cases in a row show the same person, each with its own pose, blood and
+            scan: far cheaper than a new person each time.
+        appearance: `natural`, or `wide`: contrast, noise, blur and more beyond what scanners do.
+        background: a real scan without blood (NIfTI file, or folder of one DICOM series) to put blood into;
+            the best of the label maps is moved onto it. The case has the scan's grid; shape, spacing, pose,
+            tilt, asymmetry, noise, per_person and thickness are not used.
+        thickness: mm of a slice; None takes the distance between slices. Thinner ones leave gaps that are
+            never seen, thicker ones overlap.
 
     Raises:
-        InputError: unknown kind, impossible shape or spacing.
+        InputError: unknown kind, impossible shape, spacing or thickness, no such folder or maps.
 
     Example:
         >>> case = HeadPhantom(seed=3, shape=(64, 64, 16), spacing=(3.6, 3.6, 10.0)).render()
@@ -133,8 +108,18 @@ class HeadPhantom:
         tilt: float = 0.0,
         asymmetry: float = 1.0,
         noise: bool = True,
+        anatomy: str | Path = "procedural",
+        maps: str | Sequence[str] | None = None,
+        per_person: int = 1,
+        appearance: str = "natural",
+        background: str | Path | None = None,
+        thickness: float | None = None,
     ) -> None:
         check_size(shape, spacing)
+        self.thickness = check_thickness(thickness, spacing[2])
+        self.appearance = check_appearance(appearance)
+        self.source = map_source(anatomy, maps, per_person)
+        self.background = check_background(background, self.source)
         self.seed, self.index, self.kind = int(seed), int(index), check_kind(kind)
         self.shape, self.spacing = tuple(int(n) for n in shape), tuple(float(mm) for mm in spacing)
         self.device = torch.device(device)
@@ -177,7 +162,7 @@ class HeadPhantom:
         pose = self.pose or self.draw_pose(rng)
         affine = scan_affine(self.shape, self.spacing, self.tilt)
         confounders = Confounders(rng, person.age, self.asymmetry)
-        scanner = draw_scanner(rng, self.spacing[2])
+        scanner = draw_scanner(rng, self.thickness)
         noise = mix_mirror(band_noise(WAVELENGTHS, 56, 112.0, generator), self.asymmetry, odd=(3,))
         noise = Lattice(noise.to(self.device), 112.0)
         folds = mix_mirror(band_noise((30.0, 17.0), 64, 76.0, generator), self.asymmetry)
@@ -215,69 +200,46 @@ class HeadPhantom:
         """Evaluate the scene over all slices, some at a time."""
         matrix = self.voxel_to_head(plan)
         nx, ny, nz = self.shape
-        sub = max(1, int(np.ceil(self.spacing[2] / SUBSLICE)))
+        sub = max(1, int(np.ceil(self.thickness / SUBSLICE)))
+        span = self.thickness / self.spacing[2]
         count = nz if self.device.type != "cpu" else max(1, CHUNK // (nx * ny * sub))
         h = max(self.spacing[0], self.spacing[1])
         parts = []
         for start in range(0, nz, count):
             slices = range(start, min(start + count, nz))
-            points = head_points(matrix, self.shape, slices, sub, self.device).flatten(1)
+            points = head_points(matrix, self.shape, slices, sub, self.device, span).flatten(1)
             values = plan.scene(*points, h)
             parts.append(values.view(values.shape[0], nx, ny, len(slices), sub).mean(-1))
         hu, head, brain, ventricle, depth, band, *shares = torch.cat(parts, -1)
         shares = torch.stack(shares) if shares else hu.new_zeros((0, *self.shape))
         return Volumes(hu, head, brain, ventricle, depth, band, shares)
 
-    def scan(self, plan: Plan, volumes: Volumes) -> torch.Tensor:
-        """Put the head on a table and scan it."""
-        affine = torch.as_tensor(plan.affine, dtype=torch.float32, device=self.device)
-        nx, ny, nz = self.shape
-        hu = volumes.hu
-        i, j = (torch.arange(n, dtype=torch.float32, device=self.device) for n in (nx, ny))
-        wx = (affine[0, 0] * i + affine[0, 3])[:, None].expand(nx, ny)
-        wy = (affine[1, 1] * j + affine[1, 3])[None].expand(nx, ny)
-        if self.noise:
-            occupied = (volumes.head.amax((0, 2)) > 0.5).to(torch.uint8).argmax()
-            table = table_share((wx, wy, wx), wy[0, occupied], plan.scanner, max(self.spacing[:2]))
-            air = (1 - volumes.head)[...] * table[..., None]
-            hu = hu + (plan.scanner.table_hu + 1000) * air
-            if plan.scene.confounders.metal is not None:
-                p = plan.scene.person.scale
-                local = np.append(np.asarray(plan.scene.confounders.metal) * p, 1)
-                voxel = np.linalg.inv(plan.affine) @ plan.pose.matrix @ local
-                k = torch.arange(nz, dtype=torch.float32, device=self.device)
-                offsets = [
-                    ((t - float(c)) * mm).view(shape)
-                    for t, c, mm, shape in zip(
-                        (i, j, k), voxel, self.spacing, ((-1, 1, 1), (1, -1, 1), (1, 1, -1)), strict=False
-                    )
-                ]
-                hu = hu + metal_streaks(*offsets, self.spacing)
-        white = torch.randn((nz, nx, ny), generator=plan.generator).to(self.device)
-        lines = torch.randn((nz, 1, ny), generator=plan.generator).to(self.device)
-        return acquire(hu, volumes.depth, volumes.band, plan.scanner, self.spacing, white, lines, self.noise)
+    def metal(self, plan: Plan) -> np.ndarray | None:
+        """Voxel indices of the clip, or None."""
+        if plan.scene.confounders.metal is None:
+            return None
+        local = np.append(np.asarray(plan.scene.confounders.metal) * plan.scene.person.scale, 1)
+        return (np.linalg.inv(plan.affine) @ plan.pose.matrix @ local)[:3]
 
     def render(self) -> PhantomCase:
         """Compute the case."""
+        if self.background is not None:
+            scan_ = read_background(self.background, self.source.paths)
+            return render_background(
+                scan_, self.seed, self.index, self.kind, self.device, appearance=self.appearance
+            )
+        if self.source is not None:
+            return render_anatomy(
+                self.source, self.seed, self.index, self.shape, self.spacing, self.kind, self.device,
+                self.pose, self.tilt, self.asymmetry, self.noise, self.appearance, self.thickness,
+            )  # fmt: skip
         plan = self.plan()
         volumes = self.paint_slices(plan)
-        image = self.scan(plan, volumes)
-        shares = volumes.shares
-        blood = shares.sum(0) > 0.5
-        values = torch.tensor([CLASSES[name] for name in plan.types], dtype=torch.uint8, device=self.device)
-        classes = torch.zeros_like(blood, dtype=torch.uint8)
-        if plan.types:
-            classes = torch.where(blood, values[shares.argmax(0)], classes)
-        brain = (volumes.brain > 0.5) | blood
-        ventricles = (volumes.ventricle > 0.5) | (classes == CLASSES["ivh"])
-
-        def wrap(volume: torch.Tensor) -> MetaTensor:
-            return MetaTensor(volume[None], affine=torch.as_tensor(plan.affine))
-
-        counts = torch.bincount(classes.flatten().long(), minlength=6).tolist()
-        ml = float(np.prod(self.spacing)) / 1000
-        truth = plan.truth | {"volume_ml": {name: counts[value] * ml for name, value in CLASSES.items()}}
-        truth |= {"brain_ml": int(brain.sum()) * ml, "ventricles_ml": int(ventricles.sum()) * ml}
-        return PhantomCase(
-            wrap(image), wrap(classes), wrap(brain.to(torch.uint8)), wrap(ventricles.to(torch.uint8)), truth
+        image = scan(
+            volumes, plan.scanner, plan.affine, self.spacing, plan.generator, self.metal(plan), self.noise
         )
+        truth = plan.truth
+        if self.appearance == "wide":
+            rng = np.random.default_rng([self.seed, self.index, 2])
+            image, truth["appearance"] = widen(image, self.spacing, rng, plan.generator)
+        return finish_case(volumes, image, plan.types, plan.affine, truth)

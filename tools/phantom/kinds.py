@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.errors import InputError
-
-#: Class values of multi-class masks, in BHSD's order.
-CLASSES = {"edh": 1, "iph": 2, "ivh": 3, "sah": 4, "sdh": 5}
+from tools.core.classes import CLASS_VALUES as CLASSES
+from tools.core.errors import InputError
 
 #: Named kinds; besides them any combination such as `"edh+sdh"` can be asked for.
 KINDS = ("iph_ivh", "any", "normal", *CLASSES)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tools.files import nifti_bytes, write_bytes
+from tools.core.files import nifti_bytes, write_bytes
 from tools.phantom.head import PhantomCase
 
 #: Key in the datalist, and folder, of each volume of a case.

@@ -18,7 +18,7 @@ class PhantomStream(IterableDataset):
 
     Each item is a dictionary of MetaTensors `image` (1, X, Y, Z) float32 HU, `label`, `brain` uint8
     and `classes`; case n is what `write_phantoms` would write as case n with the same arguments. Workers of a
-    DataLoader share the numbers out among themselves.
+    DataLoader share the numbers out among themselves, in groups of `per_person`.
 
     Args:
         seed: seed of the whole stream.
@@ -58,7 +58,9 @@ class PhantomStream(IterableDataset):
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for index in itertools.count(self.start + first, step):
+        group = int(self.options.get("per_person", 1))
+        groups = itertools.count(first, step)
+        for index in (self.start + group * i + n for i in groups for n in range(group)):
             case = HeadPhantom(
                 self.seed, index=index, kind=self.kind, device=self.device, **self.options
             ).render()

@@ -9,7 +9,7 @@ import cc3d
 import torch
 import torch.nn.functional as F
 
-from tools.errors import InputError
+from tools.core.errors import InputError
 
 GRID_MM = 2.0
 GRID_SHAPE = (96, 112, 88)  # 192 x 224 x 176 mm: a head, from the vertex down

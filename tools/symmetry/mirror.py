@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.data import MetaTensor
 
-from tools.errors import InputError
+from tools.core.errors import InputError
+from tools.core.tensors import plain, with_metadata_of
 from tools.symmetry.canonical import sample
 from tools.symmetry.plane import SymmetryPlane
 
@@ -35,7 +35,7 @@ def symmetry_map(
     """
     matrix = _affine(volume, affine)
     reflection = plane.reflection().to(matrix.device)
-    return _like(volume, _resample(volume, torch.linalg.inv(matrix) @ reflection @ matrix, fill))
+    return with_metadata_of(volume, _resample(volume, torch.linalg.inv(matrix) @ reflection @ matrix, fill))
 
 
 def align_to_midline(
@@ -62,7 +62,7 @@ def align_to_midline(
     pull = torch.eye(4, dtype=torch.float64, device=matrix.device).repeat(*normal.shape[:-1], 1, 1)
     pull[..., :3, :3] = rotation
     pull[..., :3, 3] = middle + to_plane - (rotation @ middle[..., None])[..., 0]
-    return _like(volume, _resample(volume, torch.linalg.inv(matrix) @ pull @ matrix, fill))
+    return with_metadata_of(volume, _resample(volume, torch.linalg.inv(matrix) @ pull @ matrix, fill))
 
 
 def _householder(unit: torch.Tensor) -> torch.Tensor:
@@ -72,8 +72,8 @@ def _householder(unit: torch.Tensor) -> torch.Tensor:
 
 def _resample(volume: torch.Tensor, index_map: torch.Tensor, fill: float) -> torch.Tensor:
     """Trilinear volume at `index_map` @ index, (4, 4) or (B, 4, 4) float64; `fill` outside."""
-    plain = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
-    batch = plain.float() if plain.ndim == 5 else plain.float()[None]
+    image = plain(volume).float()
+    batch = image if image.ndim == 5 else image[None]
     size = torch.tensor(batch.shape[2:], dtype=torch.float64, device=batch.device)
     # to grid_sample's -1..1 and (z, y, x), composed in float64 so that only the last step is float32
     unit = torch.eye(4, dtype=torch.float64, device=batch.device)
@@ -82,7 +82,7 @@ def _resample(volume: torch.Tensor, index_map: torch.Tensor, fill: float) -> tor
     theta = theta[:, :3].flip(1)[:, :, [2, 1, 0, 3]].to(batch.dtype)
     grid = F.affine_grid(theta, list(batch.shape), align_corners=False)
     out = sample(batch - fill, grid, padding_mode="zeros") + fill
-    return out if plain.ndim == 5 else out[0]
+    return out if image.ndim == 5 else out[0]
 
 
 def _affine(volume: torch.Tensor, affine: torch.Tensor | np.ndarray | None) -> torch.Tensor:
@@ -91,7 +91,3 @@ def _affine(volume: torch.Tensor, affine: torch.Tensor | np.ndarray | None) -> t
     if affine is None:
         raise InputError("symmetry map: expected an affine in mm, found none: give one or a MetaTensor")
     return torch.as_tensor(affine, dtype=torch.float64).to(volume.device)
-
-
-def _like(volume: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
-    return MetaTensor(result).copy_meta_from(volume) if isinstance(volume, MetaTensor) else result

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from monai.data import MetaTensor
 
-from tools.errors import InputError
+from tools.core.errors import InputError
+from tools.core.tensors import plain
 from tools.symmetry.canonical import (
     GRID_MM,
     HEAD_HU,
@@ -35,6 +36,10 @@ LOW_SCORE = 0.7
 SEARCH_DEG = torch.linspace(-45, 45, 11)  # yaw and roll of the plane
 SEARCH_MM = torch.linspace(-24, 24, 7)  # its distance from the head's centre
 MAX_DEG = 45.0  # of the plane's normal from left-right: beyond, diagonals of the skull look symmetric
+FREE_MM = (
+    100.0  # height of the data from which on the roll is free; in a thin slab it would turn the head out
+)
+FLAT_MM = 20.0  # height up to which there is none
 MIN_OVERLAP = 0.4  # of the head, whose mirror image must lie in the volume
 BLUR_TAPS = ((-2.0, 0.06), (-1.0, 0.24), (0.0, 0.4), (1.0, 0.24), (2.0, 0.06))  # a Gaussian of sigma 1
 
@@ -205,7 +210,15 @@ def _search(heads: CanonicalHeads, image: torch.Tensor, level: _Level, flat: boo
     mirrored, overlap, _ = _mirror(image, points, planes.expand(len(image), -1, -1), heads, weight)
     cost = _cost((value - mirrored[:, 0]) / level.scale, overlap)
     cost = cost.masked_fill(overlap.sum(-1) < MIN_OVERLAP * weight.sum(-1), math.inf)
+    cost = cost.masked_fill(planes[:, 1].abs() > _most_roll(heads), math.inf)
     return planes[cost.topk(level.keep, dim=1, largest=False).indices]
+
+
+def _most_roll(heads: CanonicalHeads) -> torch.Tensor:
+    """Radians of roll at which the mirror image of a head's sides still lies within its data, (B, 1)."""
+    height = heads.has_data.amax(dim=(1, 2, 3)).sum(-1, keepdim=True) * GRID_MM
+    roll = 0.5 * ((height - FLAT_MM) / (FREE_MM - FLAT_MM)).clamp(0, 1).asin()
+    return roll + (height >= FREE_MM) * math.pi
 
 
 def _refine(
@@ -227,6 +240,7 @@ def _refine(
         norm = overlap.sum(-1).clamp_min(1.0)
         return _cost(residual, overlap), hessian / norm[..., None, None], gradient / norm[..., None]
 
+    most_roll = _most_roll(heads)
     cost, hessian, gradient = linearise(params)
     damping = torch.full_like(cost, 1e-3)
     eye = torch.eye(3, device=image.device)
@@ -235,6 +249,7 @@ def _refine(
         ridge = (damping * trace + 1e-9)[..., None, None] * eye
         step = -torch.linalg.solve(hessian + ridge, gradient[..., None])[..., 0] * unit * free
         trial = params + step
+        trial[..., 1] = trial[..., 1].clamp(-most_roll, most_roll)
         trial_cost, trial_hessian, trial_gradient = linearise(trial)
         better = trial_cost < cost
         params = torch.where(better[..., None], trial, params)
@@ -344,7 +359,7 @@ def _check(
         affine = getattr(volume, "affine", None)
     if affine is None:
         raise InputError(f"{name}: expected an affine in mm, found none: give one or a MetaTensor")
-    image = (volume.as_tensor() if isinstance(volume, MetaTensor) else volume)[0].float()
+    image = plain(volume)[0].float()
     if not torch.isfinite(image).all():
         raise InputError(f"{name}: expected finite HU, found NaN or infinite values")
     return image, torch.as_tensor(affine, dtype=torch.float64).to(image.device)

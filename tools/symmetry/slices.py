@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.data import MetaTensor
 
-from tools.errors import InputError
+from tools.core.errors import InputError
+from tools.core.tensors import plain
 from tools.symmetry.canonical import HEAD_HU
 from tools.symmetry.mirror import AIR_HU, symmetry_map
 from tools.symmetry.plane import LOW_SCORE, SOFT_HU, SymmetryPlane, fit_planes
@@ -42,9 +42,9 @@ def estimate_symmetry_axes(
         raise InputError(f"slices: expected shape (B, 1, X, Y), found {tuple(slices.shape)}")
     names = cases or [f"slice {i}" for i in range(len(slices))]
     affine = _affine(slices, spacing)
-    plain = slices.as_tensor() if isinstance(slices, MetaTensor) else slices
+    images = plain(slices)
     return fit_planes(
-        [s[0, ..., None].float() for s in plain], [affine] * len(plain), names, window, air, low_score
+        [s[0, ..., None].float() for s in images], [affine] * len(images), names, window, air, low_score
     )
 
 
@@ -55,9 +55,9 @@ def slice_symmetry_map(
     fill: float = AIR_HU,
 ) -> torch.Tensor:
     """Slices (B, 1, X, Y), each mirrored at its axis; `spacing` as in `estimate_symmetry_axes`."""
-    plain = slices.as_tensor() if isinstance(slices, MetaTensor) else slices
-    affines = _affine(slices, spacing).expand(len(plain), 4, 4)
-    return symmetry_map(plain[..., None], axes, affines, fill)[..., 0]
+    images = plain(slices)
+    affines = _affine(slices, spacing).expand(len(images), 4, 4)
+    return symmetry_map(images[..., None], axes, affines, fill)[..., 0]
 
 
 def _affine(slices: torch.Tensor, spacing: Sequence[float] | None) -> torch.Tensor:

@@ -10,13 +10,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from tools.errors import InputError
+from tools.core.tensors import plain
 from tools.symmetry.canonical import HEAD_HU
 from tools.symmetry.mirror import AIR_HU, symmetry_map
 from tools.symmetry.plane import LOW_SCORE, SOFT_HU, estimate_symmetry_plane
 from tools.symmetry.slices import estimate_symmetry_axes, slice_symmetry_map
-
-BACKENDS = ("torch", "itk")
 
 
 class SymmetryMapd(MapTransform):
@@ -31,8 +29,6 @@ class SymmetryMapd(MapTransform):
         keys: images in HU.
         mask_key: key of a mask, (1, X, Y, Z): the image is mirrored as if stripped to it, while the plane is
             found on the whole head.
-        backend: "torch", the symmetry plane (`estimate_symmetry_plane`), or "itk", rigid registration of the
-            flipped volume (slower; volumes only).
         window: HU interval that is compared, for slices of 8-bit images (0, 255).
         fill: value where the mirrored image has no data.
         low_score: below this score a UserWarning names the case.
@@ -46,7 +42,6 @@ class SymmetryMapd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection = "image",
-        backend: str = "torch",
         window: Sequence[float] = SOFT_HU,
         fill: float = AIR_HU,
         low_score: float = LOW_SCORE,
@@ -56,9 +51,6 @@ class SymmetryMapd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if backend not in BACKENDS:
-            raise InputError(f"symmetry backend must be one of {BACKENDS}, got {backend!r}")
-        self.backend = backend
         self.window = (float(window[0]), float(window[1]))
         self.fill = fill
         self.low_score = low_score
@@ -73,11 +65,10 @@ class SymmetryMapd(MapTransform):
         return out
 
     def _stack(self, image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        mirrored, plane = self._mirror(
+        mirrored, plane = self.mirrored(
             image, image if mask is None else image.masked_fill(mask == 0, self.fill)
         )
-        plain, mirrored = (x.as_tensor() if isinstance(x, MetaTensor) else x for x in (image, mirrored))
-        both = torch.cat([plain.float(), mirrored])
+        both = torch.cat([plain(image).float(), plain(mirrored)])
         if not isinstance(image, MetaTensor):
             return both
         both = MetaTensor(both).copy_meta_from(image)
@@ -85,27 +76,16 @@ class SymmetryMapd(MapTransform):
             both.meta |= {f"symmetry_{name}": getattr(plane, name) for name in ("normal", "offset", "score")}
         return both
 
-    def _mirror(self, image: torch.Tensor, shown: torch.Tensor):
-        """`shown` mirrored at the symmetry plane of `image`, and that plane, if the backend finds one."""
+    def mirrored(self, image: torch.Tensor, content: torch.Tensor):
+        """`content` mirrored at the symmetry plane of `image`, and that plane, if one was found."""
         if image.ndim == 3:
-            return self._slice(image, shown)
-        if self.backend == "itk":
-            return self._registered(image, shown), None
+            return self._slice(image, content)
         plane = estimate_symmetry_plane(image, window=self.window, low_score=self.low_score)
-        return symmetry_map(shown, plane, fill=self.fill), plane
+        return symmetry_map(content, plane, fill=self.fill), plane
 
-    def _slice(self, image: torch.Tensor, shown: torch.Tensor):
+    def _slice(self, image: torch.Tensor, content: torch.Tensor):
         name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-        plain, shown = ((x.as_tensor() if isinstance(x, MetaTensor) else x)[None] for x in (image, shown))
         axes = estimate_symmetry_axes(
-            plain, self.spacing, self.window, self.air, self.low_score, [str(name or "slice")]
+            plain(image)[None], self.spacing, self.window, self.air, self.low_score, [str(name or "slice")]
         )
-        return slice_symmetry_map(shown, axes, self.spacing, self.fill)[0], axes[0]
-
-    def _registered(self, image: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        from tools.symmetry.itk_backend import itk_symmetry_map
-
-        if not isinstance(image, MetaTensor):
-            raise InputError("symmetry backend 'itk': expected a MetaTensor with an affine in mm")
-        spacing = tuple(float(s) for s in image.affine[:3, :3].norm(dim=0))
-        return itk_symmetry_map(*(x.as_tensor()[0].float() for x in (image, shown)), spacing)[None]
+        return slice_symmetry_map(plain(content)[None], axes, self.spacing, self.fill)[0], axes[0]

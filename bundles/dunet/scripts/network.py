@@ -100,6 +100,7 @@ class UNet(nn.Module):
         if up not in UP:
             raise ValueError(f"up must be one of {UP}, got {up!r}")
         *levels, bottom = features
+        self.settings = {"out_channels": out_channels}
         self.stride = 2 ** len(levels)
         self.encoders = nn.ModuleList(
             double_convolution(before, after, norm)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from torch import nn
 from tqdm import tqdm
 
-from tools.checkpoint import ReplacingSaver, weights_settings
-from tools.errors import InputError
-from tools.threshold_baseline import best_thresholds, grey_histograms
+from scripts.threshold_search import best_thresholds, grey_histograms
+from tools.core.errors import InputError
+from tools.core.tensors import plain
+from tools.engine.checkpoint import ReplacingSaver, weights_settings
 
 __all__ = ["ThresholdNetwork", "fit_thresholds"]
 
@@ -57,9 +57,7 @@ def fit_thresholds(cases: Iterable[Mapping[str, Any]], path: str | Path) -> dict
     """
     histograms = []
     for case in tqdm(cases, desc="histograms", unit="case"):
-        image, label = (
-            v.as_tensor() if isinstance(v, MetaTensor) else v for v in (case["image"], case["label"])
-        )
+        image, label = plain(case["image"]), plain(case["label"])
         lesion = label[0].movedim(-1, 0) > 0
         shows = lesion.flatten(1).any(1)
         if shows.any():

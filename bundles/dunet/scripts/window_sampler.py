@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from tools.errors import InputError
-from tools.mix import REGIONS
-from tools.patches import StoredVolume
-from tools.roi_case import RoiSettings
-from tools.sampling import RoiPatchSampler
+from tools.core.errors import InputError
+from tools.sampling.mix import REGIONS
+from tools.sampling.patches import StoredVolume
+from tools.sampling.sampler import RoiPatchSampler
 
 __all__ = ["WindowSampler", "window_masks"]
 
@@ -24,7 +23,7 @@ def window_masks(masks: Sequence[torch.Tensor], size: int = 160, stride: int = 8
     does not fit the slice, its last windows reach beyond the end.
 
     Args:
-        masks: (X, Y, Z) bool in the order of `tools.mix.REGIONS`, X and Y at least `size`.
+        masks: (X, Y, Z) bool in the order of `tools.sampling.mix.REGIONS`, X and Y at least `size`.
         size, stride: of the windows, in pixels; the centre of an even size is the pixel after its middle.
     """
 
@@ -73,12 +72,12 @@ class WindowSampler(RoiPatchSampler):
         if roi_size[0] != roi_size[1]:
             raise InputError(f"roi_size: expected square windows, found {list(roi_size)}")
         self.stride = stride
-        super().__init__(cohort, roi_size, mix, spatial_dims=2, **kwargs)
+        super().__init__(cohort, roi_size, mix, **kwargs)
+        self.settings["stride"] = stride
 
-    def _read(
-        self, item: Mapping[str, Any], index: int, settings: RoiSettings, dtype: torch.dtype
-    ) -> tuple[StoredVolume, list[torch.Tensor]]:
-        volume, masks = super()._read(item, index, settings, dtype)
+    def read_case(self, item: Mapping[str, Any], index: int) -> tuple[StoredVolume, list[torch.Tensor]]:
+        """See `RoiPatchSampler`; the regions are sets of windows."""
+        volume, masks = super().read_case(item, index)
         size = self.roi_size[0]
         if min(masks[0].shape[:2]) < size:
             raise InputError(

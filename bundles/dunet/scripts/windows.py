@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tools.slice_inferer import SliceInferer
+from tools.engine.slices import SliceProbabilityInferer
 
 __all__ = ["WindowInferer", "WindowedNetwork", "cut_windows", "merge_windows"]
 
@@ -97,8 +97,8 @@ class WindowedNetwork(nn.Module):
         return torch.logit(merged[..., :height, :width], eps=1e-6)
 
 
-class WindowInferer(SliceInferer):
-    """`SliceInferer` whose network sees windows of the slices, see `WindowedNetwork`.
+class WindowInferer(SliceProbabilityInferer):
+    """`SliceProbabilityInferer` whose network sees windows of the slices, see `WindowedNetwork`.
 
     Args:
         size, stride: of the windows, in pixels.
@@ -115,7 +115,7 @@ class WindowInferer(SliceInferer):
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """See `SliceInferer`."""
+        """See `SliceProbabilityInferer`."""
         windowed = WindowedNetwork(lambda x: network(x, *args, **kwargs), **self.window)
         return super().__call__(inputs, windowed)
 

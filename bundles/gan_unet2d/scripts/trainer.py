@@ -22,7 +22,7 @@ class AdversarialTrainer(SupervisedTrainer):
     """MONAI's `SupervisedTrainer`, and once `phases` says so the alternating steps of a conditional GAN.
 
     For every batch of slices x with truth y, the generator predicts p = sigmoid(G(x)) once, its dropout being
-    the noise. Then
+    the noise; where it tells types apart, p is the softmax and y one-hot, both without the background. Then
 
     - D is trained to tell (x, y) from (x, p): mean of the two cross-entropies, with p cut off from G;
     - G is trained on `loss_function(G(x), y) + beta * cross-entropy(D(x, p), true)`, D held fast (the
@@ -33,7 +33,7 @@ class AdversarialTrainer(SupervisedTrainer):
     `accuracy_real` and `accuracy_fake` (share of patches that D takes for what they are): tensors on the
     device, see `losses`.
 
-    Mixed precision is the networks' own (`tools.precision.with_precision`). In several processes both
+    Mixed precision is the networks' own (`tools.engine.precision.with_precision`). In several processes both
     networks are wrapped by DistributedDataParallel, as for any trainer.
 
     Args:
@@ -78,8 +78,8 @@ class AdversarialTrainer(SupervisedTrainer):
         output = engine.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
         output[Keys.PRED] = engine.inferer(image, engine.network)
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-        predicted = torch.sigmoid(output[Keys.PRED])
-        output.update(engine._train_discriminator(image, label.to(predicted), predicted.detach()))
+        predicted, truth = maps(output[Keys.PRED], label)
+        output.update(engine._train_discriminator(image, truth, predicted.detach()))
         output.update(engine._train_generator(image, label, output[Keys.PRED], predicted))
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
@@ -121,6 +121,19 @@ class AdversarialTrainer(SupervisedTrainer):
         }
 
 
+def maps(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """What D sees of a prediction and of the truth: one map for each type, in shape (batch, types, X, Y).
+
+    Args:
+        logits: in shape (batch, 1, X, Y), or (batch, 1 + types, X, Y) with the background first.
+        label: class values in shape (batch, 1, X, Y).
+    """
+    if logits.shape[1] == 1:
+        return logits.sigmoid(), label.to(logits)
+    types = torch.arange(1, logits.shape[1], device=label.device).view(1, -1, 1, 1)
+    return logits.softmax(1)[:, 1:], (label == types).to(logits)
+
+
 def _cross_entropy(logits: Tensor, target: float) -> Tensor:
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
@@ -129,7 +142,7 @@ def losses(output: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
     """The numbers of an iteration by their names, for StatsHandler and TensorBoardStatsHandler.
 
     Args:
-        output: of an iteration, as `tools.handlers.ListedOutput` leaves it.
+        output: of an iteration, as `tools.engine.handlers.OutputAsList` leaves it.
     """
     output = output[0]
     names = (

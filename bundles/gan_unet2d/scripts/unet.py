@@ -9,7 +9,7 @@ from monai.networks.blocks import Convolution
 from torch import nn
 from torch.nn.functional import conv2d
 
-__all__ = ["DILATION_RATES", "UNet"]
+__all__ = ["ACTIVATIONS", "DILATION_RATES", "UNet"]
 
 DILATION_RATES = ((1, 3), (2, 3), (3, 5))
 """Rates of UNet6Dil's two convolutions at full, half and quarter resolution.
@@ -20,7 +20,11 @@ their inputs (no gridding).
 """
 
 
-RELU = ("relu", {"inplace": True})
+ACTIVATIONS = {
+    "relu": ("relu", {"inplace": True}),
+    "leakyrelu": ("leakyrelu", {"negative_slope": 0.2, "inplace": True}),
+}
+"""By name. The paper states no slope of its generators' leaky one: that of pix2pix, which it builds on."""
 
 
 class FoldedConvolution(Convolution):
@@ -46,8 +50,8 @@ class FoldedConvolution(Convolution):
         return self.adn.A(conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation))
 
 
-def conv_block(before: int, after: int, rates: Sequence[int]) -> nn.Sequential:
-    """One (3x3 convolution, batch normalisation, ReLU) for each dilation rate."""
+def conv_block(before: int, after: int, rates: Sequence[int], activation: str = "relu") -> nn.Sequential:
+    """One (3x3 convolution, batch normalisation, activation) for each dilation rate."""
     widths = [before] + [after] * len(rates)
     return nn.Sequential(
         *(
@@ -58,7 +62,7 @@ def conv_block(before: int, after: int, rates: Sequence[int]) -> nn.Sequential:
                 kernel_size=3,
                 dilation=rate,
                 bias=False,
-                act=RELU,
+                act=ACTIVATIONS[activation],
                 norm="batch",
                 adn_ordering="NA",
             )
@@ -83,9 +87,10 @@ class UNet(nn.Module):
         rates: dilation rates of each level's convolutions, from full resolution on; None for two plain ones.
         dropout: drop rate after the innermost half of the blocks up (rounded down), the noise of adversarial
             training.
+        activation: key of `ACTIVATIONS`: ReLU in U-Nets (section II.B), LeakyReLU in generators (II.C).
 
     Raises:
-        ValueError: when there are not as many `rates` as levels.
+        ValueError: when there are not as many `rates` as levels, or there is no such activation.
 
     Example:
         >>> UNet(depth=3, features=8)(torch.zeros(1, 1, 64, 64)).shape
@@ -100,15 +105,18 @@ class UNet(nn.Module):
         features: int = 64,
         rates: Sequence[Sequence[int]] | None = None,
         dropout: float = 0.0,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, found {activation!r}")
         rates = [(1, 1)] * depth if rates is None else rates
         if len(rates) != depth:
             raise ValueError(f"rates must be given for {depth} levels, got {rates}")
         self.stride = 2**depth
         widths = [features * 2**level for level in range(depth)]
         self.downs = nn.ModuleList(
-            conv_block(before, after, rate)
+            conv_block(before, after, rate, activation)
             for before, after, rate in zip([in_channels, *widths], widths, rates, strict=False)
         )
         self.pool = nn.MaxPool2d(2)
@@ -116,7 +124,7 @@ class UNet(nn.Module):
         for level in reversed(range(depth)):
             width = widths[level]  # of the skip, and of what comes from below
             self.ups.append(nn.ConvTranspose2d(width, width // 2, 2, stride=2))
-            join = conv_block(width // 2 + width, width // 2, rates[level])
+            join = conv_block(width // 2 + width, width // 2, rates[level], activation)
             if level > (depth - 1) // 2:
                 join.append(nn.Dropout(dropout))
             self.joins.append(join)

@@ -8,9 +8,11 @@ import torch
 from monai.networks.layers import Act, Conv, Dropout
 from torch import nn
 
-__all__ = ["SEUNet", "SqueezeExcitation"]
+from tools.core.errors import InputError
 
-SE_PLACES = ("none", "ends", "skips")
+__all__ = ["SEUNet", "SqueezeExcitation", "check_roi_size"]
+
+SE_PLACES = ("none", "ends", "skips", "encoder", "blocks")
 
 
 class SqueezeExcitation(nn.Module):
@@ -47,17 +49,20 @@ class SEUNet(nn.Module):
       channels) and where the decoding path ends (32 channels). 2,263,042 parameters for two input channels
       (section 2.2.2); without SE (`se="none"`) it is that paper's baseline 3D U-Net, 2,260,866.
     - INSTANCE 2022: `features=(32, 64, 128, 256, 512)`, `se="skips"`: SE on each skip connection, while the
-      down-sampling takes the features as they were, and on the bottleneck before its ReLU. 9,186,210
-      parameters for one input channel.
+      down-sampling takes the features as they were, and on the bottleneck before its ReLU, as in the code
+      that its authors published. 9,186,210 parameters for one input channel. The paper's text says SE
+      "after each level in the encoding path" (section 2.4): with `se="encoder"` the down-sampling takes the
+      recalibrated features too. `se="blocks"`, after every encoder and decoder block, it tried as well.
 
-    Both texts say max-pooling; the stated number of parameters needs strided convolutions.
+    Both texts say max-pooling; the number of parameters that the first states needs strided convolutions.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the input.
         out_channels: classes, background included.
         features: channels of each level, the bottleneck last.
-        se: where SE stands: "none", "ends" or "skips".
+        se: where SE stands: "none"; "ends", where the encoding and the decoding path end; "skips"; "encoder",
+            after every encoder level and on the bottleneck; or "blocks", after every decoder level too.
         reduction: reduction ratio of SE.
         dropout: drop rate after each down-sampling, from the first to the bottleneck. The decoding path
             drops the last of these rates after each skip but the one of full resolution.
@@ -97,13 +102,14 @@ class SEUNet(nn.Module):
             return SqueezeExcitation(channels, reduction) if wanted else nn.Identity()
 
         self.stride = 2**depth
-        self.se_before_down = se == "ends"
+        self.se_before_down = se != "skips"
+        se_deep = se in ("skips", "encoder", "blocks")
         self.encoders = nn.ModuleList(
             conv(before, after, 3, padding=1)
             for before, after in zip([in_channels, *levels], levels, strict=False)
         )
         self.skips = nn.ModuleList(
-            recalibration(width, se == "skips" or (se == "ends" and width == levels[-1])) for width in levels
+            recalibration(width, se_deep or (se == "ends" and width == levels[-1])) for width in levels
         )
         self.downs = nn.ModuleList(
             nn.Sequential(conv(width, width, 2, stride=2), drop(rate))
@@ -111,7 +117,7 @@ class SEUNet(nn.Module):
         )
         self.bottleneck = nn.Sequential(
             conv(levels[-1], bottom, 3, padding=1),
-            recalibration(bottom, se == "skips"),
+            recalibration(bottom, se_deep),
             Act["relu"](inplace=True),
         )
         self.ups = nn.ModuleList(
@@ -120,6 +126,9 @@ class SEUNet(nn.Module):
         )
         self.drops = nn.ModuleList(drop(dropout[-1] if level < depth - 1 else 0.0) for level in range(depth))
         self.decoders = nn.ModuleList(conv(width, width, 3, padding=1) for width in reversed(levels))
+        self.recalibrations = nn.ModuleList(
+            recalibration(width, se == "blocks") for width in reversed(levels)
+        )
         self.end = recalibration(levels[0], se == "ends")
         self.head = conv(levels[0], out_channels, 1)
 
@@ -138,6 +147,27 @@ class SEUNet(nn.Module):
             skips.append(recalibrate(x))
             x = down(skips[-1] if self.se_before_down else x)
         x = self.bottleneck(x)
-        for up, drop, decode in zip(self.ups, self.drops, self.decoders, strict=True):
-            x = torch.relu(decode(drop(up(x) + skips.pop())))
+        for up, drop, decode, recalibrate in zip(
+            self.ups, self.drops, self.decoders, self.recalibrations, strict=True
+        ):
+            x = recalibrate(torch.relu(decode(drop(up(x) + skips.pop()))))
         return self.head(self.end(x))
+
+
+def check_roi_size(roi_size: Sequence[int], network: nn.Module) -> None:
+    """Check that a patch can be halved as often as the network halves it.
+
+    Args:
+        roi_size: patch size in voxels.
+        network: with the number that sizes must be multiples of as its `stride`.
+
+    Raises:
+        InputError: a size is no multiple of it.
+    """
+    stride = int(network.stride)
+    if any(size % stride for size in roi_size):
+        levels = stride.bit_length() - 1
+        raise InputError(
+            f"roi_size: expected multiples of {stride} voxels, as the network halves patches {levels} times, "
+            f"found {list(roi_size)}; with fewer `network_def#features` (and `dropout`) it takes smaller ones"
+        )

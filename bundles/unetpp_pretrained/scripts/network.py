@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +12,12 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import nn
 
 from scripts.encoder_sources import ENCODERS
-from tools.errors import InputError
+from tools.core.errors import InputError
+from tools.core.flags import is_true
+from tools.engine.head_bias import expect_little
 
 __all__ = ["EncoderUNetPlusPlus", "parameter_groups"]
 
-# of a lesion, before training: from 0.5 everywhere the Dice loss takes hundreds of steps to get anywhere
-FIRST_PROBABILITY = 0.02
 # which of the given channels becomes red, green and blue
 CHANNELS = {1: (0, 0, 0), 2: (0, 0, 1), 3: (0, 1, 2)}
 
@@ -37,8 +36,8 @@ class EncoderUNetPlusPlus(nn.Module):
     are. They are then normalised with the mean and deviation that the encoder was trained with.
 
     Args:
-        encoder: "inceptionv4", "inceptionresnetv2", "vgg11", "vgg13", "vgg16", "vgg19", or a VGG with batch
-            normalisation, such as "vgg16_bn".
+        encoder: "inceptionv4", "inceptionresnetv2", "vgg11", "vgg13", "vgg16", "vgg19", a VGG with batch
+            normalisation, such as "vgg16_bn", or "efficientnet_lite0".
         in_channels: channels of the input, 1 to 3.
         out_channels: channels of the logits.
         encoder_depth: stages of the encoder, 3 to 5 (the whole). The size of the input must be a multiple of
@@ -82,6 +81,15 @@ class EncoderUNetPlusPlus(nn.Module):
                 f"decoder_channels: expected {encoder_depth}, one for each stage of the encoder, found "
                 f"{tuple(decoder_channels)}"
             )
+        deep_supervision = is_true(deep_supervision, "deep_supervision")
+        self.settings = {
+            "encoder": encoder,
+            "encoder_depth": encoder_depth,
+            "bridge_channels": bridge_channels,
+            "decoder_channels": list(decoder_channels),
+            "deep_supervision": deep_supervision,
+            "out_channels": out_channels,
+        }
         self.encoder_name = encoder
         self.stride = 2**encoder_depth
         source = ENCODERS[encoder]
@@ -89,7 +97,7 @@ class EncoderUNetPlusPlus(nn.Module):
         self.register_buffer("mean", torch.tensor(source.mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(source.std).reshape(1, 3, 1, 1), persistent=False)
 
-        self.encoder = get_encoder(encoder, depth=encoder_depth, weights=None)
+        self.encoder = get_encoder(source.library_name or encoder, depth=encoder_depth, weights=None)
         _drop_unused_stages(self.encoder, encoder_depth)
         *skips, deepest = self.encoder.out_channels
         self.bridge = nn.Sequential(nn.Conv2d(deepest, bridge_channels, 3, padding=1), nn.ReLU(inplace=True))
@@ -113,7 +121,7 @@ class EncoderUNetPlusPlus(nn.Module):
             initialize_decoder(part)
         for part in (self.head, *self.heads):
             initialize_head(part)
-            nn.init.constant_(part.bias, math.log(FIRST_PROBABILITY / (1 - FIRST_PROBABILITY)))
+            expect_little(part.bias)
         self.frozen = False
         self.freeze_encoder(frozen)
 
@@ -170,7 +178,9 @@ class EncoderUNetPlusPlus(nn.Module):
 
 def _drop_unused_stages(encoder: nn.Module, depth: int) -> None:
     """Leave out layers that follow the last output: they'd be computed, saved and never trained."""
-    if depth < 5:
+    if hasattr(encoder, "model"):  # of timm, which counts from 1
+        encoder.model.blocks = encoder.model.blocks[: max(encoder.model._stage_out_idx)]
+    elif depth < 5:
         taps = depth + (len(encoder._out_indexes) == 6)  # VGG also gives features of full resolution
         encoder.features = encoder.features[: encoder._out_indexes[taps - 1] + 1]
 

@@ -11,7 +11,7 @@ def test_two_processes_train_like_one_with_twice_the_batch(bundle, tiny_slices, 
     """Without batch statistics, dropout, random changes and the Dice of a batch: see `gloo`."""
     settings = {
         **tiny_slices, "max_epochs": 3, "learning_rate": 1e-3, "network_def#features": [4, 4, 8, 8, 8],
-        "affine": None, "loss#batch": False, "checkpoint_every": 1,
+        "augmentation#affine": None, "loss#batch": False, "checkpoint_every": 1,
     }  # fmt: skip
     (one,) = train(bundle, tmp_path / "one", settings, 4)
     two = train(bundle, tmp_path / "two", settings, 4, processes=2)

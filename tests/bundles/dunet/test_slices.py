@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from headct.datasets import prepare
 from tests.bundles.runs import workflow
-from tools.datasets import prepare
 from tools.phantom import write_phantoms
-from tools.slice_preprocessing import SlicePreprocessing
+from tools.slices.preprocessing import SlicePreprocessing
 
-NETWORK = {"network_def#features": [4, 4, 8, 8, 8], "size": [64, 64]}
+NETWORK = {"network_def#features": [4, 4, 8, 8, 8], "input#size": [64, 64]}
 
 
 @pytest.fixture(scope="module")

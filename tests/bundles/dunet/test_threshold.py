@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from tools.errors import InputError
+from tools.core.errors import InputError
 
 
 @pytest.fixture(scope="module")

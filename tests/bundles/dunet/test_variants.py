@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
+from headct.runs.curves import read_scalars
 from tests.bundles.runs import check_evaluated_slices, check_inferred, held_out_case, workflow
 from tools.phantom import write_phantoms
-from tools.report import read_scalars
 
 FEATURES = [4, 4, 8, 8, 8]
 NETWORK = {"network_def#features": FEATURES}
 WINDOWS = NETWORK | {"window_size": 32, "window_stride": 16}
-CROPS = NETWORK | {"slices#roi_size": [32, 32], "slices#patches_per_case": 4, "slices#batch_size": 4}
+CROPS = NETWORK | {
+    f"sampler#{key}": v for key, v in (("roi_size", [32, 32]), ("patches_per_case", 4), ("batch_size", 4))
+}
 VARIANTS = {
     # overlay: overrides that make it tiny, tensors in the weights file, optimisation steps of an epoch
     "default": (NETWORK, 9 * 14 + 4 * 2 + 2, 2),
@@ -32,7 +36,7 @@ def data(tmp_path_factory) -> dict[str, object]:
     root = tmp_path_factory.mktemp("variants")
     spacing, shape = (3.0, 3.0, 10.0), (64, 64, 12)
     write_phantoms(root / "data", cases=3, seed=3, folds=3, kind="edh+iph", shape=shape, spacing=spacing)
-    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache"), "size": [64, 64]}
+    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache"), "input#size": [64, 64]}
 
 
 def overlay(name: str) -> list[str]:
@@ -48,7 +52,13 @@ def test_every_overlay_is_tested(bundle):
 def test_trains_evaluates_and_infers(bundle, data, tmp_path, name):
     small, tensors, steps = VARIANTS[name]
     folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
-    epoch = {"slices_per_case": 4, "batch_size": 4, "max_epochs": 1, "val_interval": 1, "checkpoint_every": 1}
+    epoch = {
+        "patches_per_case": 4,
+        "batch_size": 4,
+        "max_epochs": 1,
+        "val_interval": 1,
+        "checkpoint_every": 1,
+    }
     training = workflow("train", "train.yaml", *overlay(name), **data, **folders, **epoch, **small)
     training.run()
     weights = torch.load(tmp_path / "model.pt", weights_only=True)
@@ -74,7 +84,11 @@ def test_trains_evaluates_and_infers(bundle, data, tmp_path, name):
     image = Path(data["dataset_dir"]) / case["image"]
     inference = workflow(
         "infer", "inference.yaml", *overlay(name), output_dir=str(tmp_path / "out"), dataset_dir=str(image),
-        ckpt_path=str(tmp_path / "model.pt"), size=data["size"], **small,
+        ckpt_path=str(tmp_path / "model.pt"), save_probabilities=True,
+        **{"input#size": data["input#size"]}, **small,
     )  # fmt: skip
     inference.run()
     check_inferred(tmp_path / "out" / f"{case['case']}_seg.nii.gz", image, found)
+    if name in ("default", "unet"):  # the others close and open the mask
+        probability = nib.load(tmp_path / "out" / f"{case['case']}_prob.nii.gz").get_fdata()
+        assert np.array_equal(probability >= 0.5, found)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from headct.datasets import prepare
 from tests.bundles.runs import workflow
-from tools.datasets import prepare
 
 
 def test_plain_and_small(bundle):

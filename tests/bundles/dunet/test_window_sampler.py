@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tools.errors import InputError
-from tools.mix import REGIONS
+from tools.core.errors import InputError
+from tools.sampling.mix import REGIONS
 
 SIZE, STRIDE = 16, 8
 
@@ -65,7 +65,7 @@ def test_half_of_the_windows_show_lesion_and_all_lie_on_the_grid(module):
     cases = cohort()
     sampler = module.WindowSampler(
         cases, (SIZE, SIZE), STRIDE, {"lesion": 0.5, "image": 0.5}, patches_per_case=40, batch_size=8,
-        balance="cohort", storage_dtype="float32", progress=False,
+        balance="cohort", storage={"dtype": "float32"}, progress=False,
     )  # fmt: skip
     known = {True: [], False: []}
     for case in cases:

@@ -8,8 +8,9 @@ from tests.bundles.gloo import assert_same_training, train, written_logs
 def test_two_processes_train_like_one_with_twice_the_batch(bundle, tiny_slices, tmp_path):
     """Without batch statistics, dropout, random changes, the Dice of a batch, Adam's tiny eps: see `gloo`."""
     settings = {
-        **tiny_slices, "pretrain_epochs": 1, "max_epochs": 3, "features": 4, "discriminator_features": 4,
-        "learning_rate": 1e-3, "affine": None, "loss#batch": False,
+        **tiny_slices, "pretrain_epochs": 1, "max_epochs": 3, "network_def#features": 4,
+        "discriminator_features": 4,
+        "learning_rate": 1e-3, "augmentation#affine": None, "loss#batch": False,
         "optimizer#eps": 1e-3, "discriminator_optimizer#eps": 1e-3,
     }  # fmt: skip
     networks = ("network_def", "discriminator_def")

@@ -152,6 +152,32 @@ def test_folded_normalisation_changes_nothing(make, name):
     assert folded.std() > 1e-3
 
 
+@pytest.mark.parametrize("activation", ["relu", "leakyrelu"])
+def test_activation_of_the_generators(make, activation):
+    """The first block, computed layer by layer with either activation."""
+    network = make("unet6", features=4, activation=activation).eval()
+    kinds = {type(m) for m in network.modules() if type(m) in (nn.ReLU, nn.LeakyReLU)}
+    assert kinds == {nn.ReLU if activation == "relu" else nn.LeakyReLU}
+    assert network.settings["activation"] == activation
+    image = torch.randn(1, 1, 16, 16)
+    out = image
+    for layer in network.downs[0]:
+        out = layer.adn.N(layer.conv(out))
+        out = torch.where(out > 0, out, out * (0.2 if activation == "leakyrelu" else 0))
+    assert (out.min() < 0) == (activation == "leakyrelu")
+    assert torch.allclose(network.downs[0](image), out, atol=1e-6)
+
+
+def test_plain_unet_is_that_of_its_reference(make):
+    """Ronneberger 2015: 23 convolutions of which 4 double the size, ReLU, nothing normalised, 64 to 1024."""
+    network = make("unet", features=64)
+    assert count(network, nn.Conv2d) + count(network, nn.ConvTranspose2d) == 23
+    assert count(network, nn.ConvTranspose2d) == count(network, nn.MaxPool2d) == 4
+    assert count(network, nn.BatchNorm2d) == count(network, nn.InstanceNorm2d) == 0
+    assert {type(m) for m in network.modules() if "ReLU" in type(m).__name__} == {nn.ReLU}
+    assert max(m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)) == 1024
+
+
 def test_discriminator(bundle):
     """4 steps, normalised in the last three without statistics of their own; patches of 70 pixels."""
     from scripts.pix2pix import PatchDiscriminator
@@ -175,7 +201,7 @@ def test_any_multiple_of_the_stride(make):
 
 
 def test_unknown_name(make):
-    from tools.errors import InputError
+    from tools.core.errors import InputError
 
     with pytest.raises(InputError, match=r"model: expected one of unet10.*found 'unet7'"):
         make("unet7")
@@ -221,3 +247,13 @@ def test_chained_residual_pooling_by_hand(bundle):
     expected[5] += 1
     assert torch.equal(block(spike)[0, 0, 5], expected)
     assert torch.equal(block(-spike), torch.zeros_like(spike))  # ReLU first
+
+
+@pytest.mark.parametrize("name", ["unet6", "unet6_dil", "pix2pix7", "segnet", "unet"])
+def test_types_of_hemorrhage(make, name):
+    """Six channels of logits, which begin with little blood of any type."""
+    network = make(name, features=4, out_channels=6).eval()
+    side = 4 * network.stride
+    logits = network(torch.zeros(1, 1, side, side))
+    assert logits.shape == (1, 6, side, side)
+    assert float(1 - logits.softmax(1)[:, 0].mean()) < 0.1

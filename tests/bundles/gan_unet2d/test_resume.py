@@ -23,10 +23,10 @@ def overrides(bundle, tmp_path_factory) -> dict[str, Any]:
         root / "data", cases=3, seed=4, folds=3, kind="any", shape=(64, 64, 20), spacing=(3.0, 3.0, 8.0)
     )
     small = {
-        "size": [32, 32],
-        "slices_per_case": 5,
+        "input#size": [32, 32],
+        "patches_per_case": 5,
         "batch_size": 4,
-        "features": 4,
+        "network_def#features": 4,
         "discriminator_features": 4,
     }
     phases = {"pretrain_epochs": 2, "max_epochs": 4}

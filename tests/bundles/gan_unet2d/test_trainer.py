@@ -14,7 +14,7 @@ from monai.losses import DiceLoss
 from monai.utils import CommonKeys as Keys
 from torch import nn
 
-from tools.precision import with_precision
+from tools.engine.precision import with_precision
 
 
 class Plane(nn.Module):
@@ -293,3 +293,18 @@ def test_phases_keep_their_state(bundle):
     assert whole.state_dict() == {"against": True, "best": 0.4, "waited": 1}
     other.load_state_dict(whole.state_dict())
     assert other.state_dict() == whole.state_dict()
+
+
+def test_what_the_discriminator_sees_of_types(bundle):
+    """Six channels become the softmax of five types, and the truth one map for each."""
+    from scripts.trainer import maps
+
+    logits, label = torch.randn(2, 6, 4, 4), torch.randint(0, 6, (2, 1, 4, 4))
+    predicted, truth = maps(logits, label)
+    assert predicted.shape == truth.shape == (2, 5, 4, 4)
+    assert torch.allclose(predicted.sum(1), 1 - logits.softmax(1)[:, 0])
+    for value in range(1, 6):
+        assert torch.equal(truth[:, value - 1].bool(), label[:, 0] == value)
+    single, binary = maps(logits[:, :1], label[:, :, :1] > 0)
+    assert single.shape == (2, 1, 4, 4)
+    assert binary.dtype == single.dtype

@@ -24,9 +24,9 @@ VARIANTS = {
     "pspnet": (False, 1, "PSPNet", 2_231_617),
     "refinenet": (False, 1, "RefineNet", 90_758_337),
     "segnet": (False, 1, "SegNet", 29_434_497),
-    "unet": (False, 1, "Unet", 24_430_097),
+    "unet": (False, 1, "BasicUNet", 31_100_289),
 }
-SMALL = {"pix2pix7": {"features": 4}, "refinenet": {"features": 4}, "segnet": {"features": 8}}
+SMALL = {name: {"network_def#features": n} for name, n in (("pix2pix7", 4), ("refinenet", 4), ("segnet", 8))}
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ def test_starts_and_trains(bundle, data, tmp_path, name):
     with torch.device("meta"):
         from scripts.models import make_network
 
-        stated = make_network(parser["model"], channels, parser["features"])
+        stated = make_network(parser["network_def#name"], channels, parser["network_def#features"])
     assert sum(p.numel() for p in stated.parameters()) == parameters
 
     # one iteration: two slices a batch, one slice a case; no validation
     overrides = {
-        "size": [128, 128] if name == "pix2pix7" else [64, 64],
-        "slices_per_case": 1, "batch_size": 2, "max_epochs": 1, "val_interval": 2, "pretrain_epochs": 0,
-        "features": 8, "discriminator_features": 4, **SMALL.get(name, {}),
+        "input#size": [128, 128] if name == "pix2pix7" else [64, 64],
+        "patches_per_case": 1, "batch_size": 2, "max_epochs": 1, "val_interval": 2, "pretrain_epochs": 0,
+        "network_def#features": 8, "discriminator_features": 4, **SMALL.get(name, {}),
         "ckpt_dir": str(tmp_path), "output_dir": str(tmp_path),
     }  # fmt: skip
     workflow = ConfigWorkflow(files, workflow_type="train", **data, **overrides)
@@ -71,8 +71,8 @@ def test_starts_and_trains(bundle, data, tmp_path, name):
     workflow.run()
     (output,) = trainer.state.output
     assert trainer.state.iteration == 1
-    assert output["image"].shape == (2, channels, *overrides["size"])
-    assert output["pred"].shape == (2, 1, *overrides["size"])
+    assert output["image"].shape == (2, channels, *overrides["input#size"])
+    assert output["pred"].shape == (2, 1, *overrides["input#size"])
     assert ("discriminator_loss" in output) == adversarial
     assert 0.001 < output["pred"].sigmoid().mean() < 0.1  # lesions are rare: it began with expecting little
     changed = [not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True)]
@@ -86,8 +86,8 @@ def test_starts_and_trains(bundle, data, tmp_path, name):
 def test_slices_with_and_without_hemorrhage_are_equally_many(bundle, data, tmp_path):
     parser = ConfigParser()
     parser.read_config("configs/train.yaml")
-    parser.update({**data, "size": [64, 64], "slices_per_case": 20, "batch_size": 8})
-    slices = parser.get_parsed_content("slices")
+    parser.update({**data, "input#size": [64, 64], "patches_per_case": 20, "batch_size": 8})
+    slices = parser.get_parsed_content("train#dataloader")
     for _ in range(2):
         shown = torch.cat([batch["label"].flatten(1).amax(1) > 0 for batch in slices])
         plan = slices.plan(0)
@@ -97,7 +97,7 @@ def test_slices_with_and_without_hemorrhage_are_equally_many(bundle, data, tmp_p
 
 
 def test_flip_shows_the_mirrored_slice(bundle, data):
-    from tools.slice_preprocessing import SlicePreprocessing
+    from tools.slices.preprocessing import SlicePreprocessing
 
     folder = data["dataset_dir"]
     with open(f"{folder}/dataset.json") as file:

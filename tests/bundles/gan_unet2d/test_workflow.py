@@ -15,12 +15,12 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from headct.datasets import prepare
+from headct.runs.curves import read_scalars
 from tests.bundles.runs import workflow
-from tools.datasets import prepare
-from tools.errors import InputError
-from tools.report import read_scalars
+from tools.core.errors import InputError
 
-SMALL = {"features": 8, "discriminator_features": 4}
+SMALL = {"network_def#features": 8, "discriminator_features": 4}
 
 
 def run(kind: str, *files: str, **overrides: Any) -> None:
@@ -96,8 +96,8 @@ def test_evaluation_scores_every_slice_in_the_geometry_of_the_file(trained):
 def infer(trained: dict[str, Any], scans: Path, out: Path, **more: Any) -> None:
     weights = trained["ckpt_dir"] / "model.pt"
     run(
-        "infer", "inference.yaml", dataset_dir=scans, output_dir=out, ckpt_path=weights, size=trained["size"],
-        features=trained["features"], **more,
+        "infer", "inference.yaml", dataset_dir=scans, output_dir=out, ckpt_path=weights,
+        **{key: trained[key] for key in ("input#size", "network_def#features")}, **more,
     )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_real_slices_train_and_evaluate(bundle, real_data, tmp_path):
     prepare("ct_ich_v1", real_data / "ct_ich_v1.0.0_sample", out, folds=2, slices=True, progress=False)
     overrides = {
         "dataset_dir": tmp_path, "datalist_name": out.name, "cache_dir": tmp_path / "cache",
-        "ckpt_dir": tmp_path, "output_dir": tmp_path / "eval", "size": [64, 64], "batch_size": 4,
+        "ckpt_dir": tmp_path, "output_dir": tmp_path / "eval", "input#size": [64, 64], "batch_size": 4,
         "pretrain_epochs": 1, "max_epochs": 2, **SMALL,
     }  # fmt: skip
     run("train", "train.yaml", **overrides)
@@ -164,7 +164,7 @@ def test_colour_picture_is_one_line(bundle_run, trained, pictures):
     colour = np.zeros((40, 40, 3), np.uint8)
     colour[10:30, 10:30, 0] = 200
     Image.fromarray(colour).save(pictures / "c.png")
-    weights = {"ckpt_path": trained["ckpt_dir"] / "model.pt", "size": trained["size"], "features": 8}
+    weights = {"ckpt_path": trained["ckpt_dir"] / "model.pt", "input#size": trained["input#size"]}
     done = bundle_run("inferring", "inference.yaml", dataset_dir=pictures / "c.png", **weights)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
@@ -173,7 +173,7 @@ def test_colour_picture_is_one_line(bundle_run, trained, pictures):
 
 def test_weights_of_another_network_are_refused(trained, pictures, tmp_path):
     with pytest.raises(RuntimeError) as raised:
-        infer({**trained, "features": 16}, pictures, tmp_path)
+        infer({**trained, "network_def#features": 16}, pictures, tmp_path)
     assert isinstance(cause(raised.value), InputError)
     assert "expected features 8, with which these weights were trained, found 16" in str(cause(raised.value))
 

@@ -10,7 +10,7 @@ from monai.data import DataLoader, Dataset
 from monai.inferers import SlidingWindowInferer
 from scipy import ndimage
 
-from tools.inferer import BrainWindowInferer, prepare_with_brain
+from tools.engine.brain_windows import WindowProbabilityInferer, prepare_with_brain
 from tools.phantom import write_phantoms
 
 ENSEMBLE = ("inference.yaml", "variants/ensemble.yaml")
@@ -148,7 +148,7 @@ def test_skipped_windows_change_nothing_in_the_brain(bundle, scans, weights):
     items = [{"image": str(path)} for path in sorted((scans / "data" / "images").glob("*.nii.gz"))]
     for batch in DataLoader(Dataset(items, Preprocessing(regions=False)), batch_size=1):
         image, _, args, kwargs = prepare_with_brain(batch)
-        ours = BrainWindowInferer((16, 16, 8))(image, network, *args, **kwargs).as_tensor()
+        ours = WindowProbabilityInferer((16, 16, 8))(image, network, *args, **kwargs).as_tensor()
         with torch.no_grad():
             monai = SlidingWindowInferer((16, 16, 8), overlap=0.5)(image, lambda x: network(x).softmax(1))
         brain = batch["brain"].as_tensor() > 0

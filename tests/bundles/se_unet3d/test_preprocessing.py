@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tools.brain import extract_brain
 from tools.phantom import write_phantoms
 from tools.symmetry import estimate_symmetry_plane, symmetry_map
-from tools.volume_io import read_label, read_volume
+from tools.volumes.brain import extract_brain
+from tools.volumes.read import read_label, read_volume
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigParser
 from monai.losses import DiceCELoss
 
 from tests.bundles.runs import check_inferred, workflow
-from tools.errors import InputError
+from tools.core.errors import InputError, input_error
 from tools.phantom import write_phantoms
-from tools.predict.bundles import input_error
-from tools.registration import AIR_HU, SOFT_HU, register_rigid
-from tools.volume_io import read_volume
+from tools.sampling.mix import REGIONS
+from tools.volumes.read import read_volume
+from tools.volumes.registration import AIR_HU, SOFT_HU, register_rigid
+
+#: one channel, three levels, SE on skips and bottleneck: 2,260,866 - 864 of the second channel, and SE
+SHALLOW = 2_260_866 - 864 + (32**2 + 64**2 + 128**2 + 256**2) // 8
 
 VARIANTS = {
     # overlay: trainable parameters, sampler's strategy, patches per epoch for the 2 cases and 4 patches each
@@ -29,6 +33,7 @@ VARIANTS = {
     "sampling_brain_border_centre": (2_263_042, "brain_border_centre", 8),
     "sampling_brain_border_ivh": (2_263_042, "brain_border_ivh", 8),
     "sampling_border_or_ivh": (2_263_042, "border_or_ivh", 8),
+    "sampling_only_border_and_ivh": (2_263_042, "only_border_and_ivh", 8),
     "no_symmetric": (2_262_178, "border_or_ivh", 8),
     "cta": (2_263_906, "border_or_ivh", 8),
     "patch_24x24x8": (2_263_042, "border_or_ivh", 8),
@@ -38,6 +43,17 @@ VARIANTS = {
     "augmentation_1500x6": (2_263_042, "border_or_ivh", 48),
     "augmentation_3000x6": (2_263_042, "border_or_ivh", 48),
     "instance2022": (9_186_210, "brain", 8),
+    # counted by hand: 9,142,562 without SE; SE of width w has w * w / 8
+    "instance2022_se_encoder": (9_142_562 + (32**2 + 64**2 + 128**2 + 256**2 + 512**2) // 8, "brain", 8),
+    "instance2022_se_blocks": (
+        9_142_562 + (2 * (32**2 + 64**2 + 128**2 + 256**2) + 512**2) // 8,
+        "brain",
+        8,
+    ),
+    "instance2022_se_ends": (9_142_562 + (256**2 + 32**2) // 8, "brain", 8),
+    "instance2022_minmax": (9_186_210, "brain", 8),
+    "instance2022_patch_16x16x8": (SHALLOW, "brain", 8),
+    "instance2022_patch_32x32x8": (SHALLOW, "brain", 8),
     "workers": (2_263_042, "border_or_ivh", 8),
 }
 
@@ -69,11 +85,13 @@ def test_every_overlay_is_tested(bundle):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_trains_and_infers(bundle, data, tmp_path, name):
     parameters, sampling, patches = VARIANTS[name]
-    overlay = f"variants/{name}.yaml"
+    overlays = [f"variants/{name}.yaml"]
+    if name.startswith("instance2022_"):
+        overlays.insert(0, "variants/instance2022.yaml")
     folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
     size = {} if name.startswith(("patch", "instance")) else {"roi_size": [24, 24, 8]}
     tiny = {"patches_per_case": 4, "batch_size": 4, "max_epochs": 1, "samples_per_visit": 2, **size}
-    training = workflow("train", "train.yaml", overlay, **data, **folders, **tiny)
+    training = workflow("train", "train.yaml", *overlays, **data, **folders, **tiny)
     assert training.parser["sampling"] == sampling
     training.run()
     assert training.parser.get_parsed_content("train#trainer").state.iteration == patches // 4
@@ -85,7 +103,7 @@ def test_trains_and_infers(bundle, data, tmp_path, name):
         key: str(Path(data["dataset_dir"]) / item[key]) for key in ("image", "cta") if key in ("image", name)
     }
     inference = workflow(
-        "infer", "inference.yaml", overlay, output_dir=str(tmp_path), ckpt_path=str(tmp_path / "model.pt"),
+        "infer", "inference.yaml", *overlays, output_dir=str(tmp_path), ckpt_path=str(tmp_path / "model.pt"),
         **{"dataset#data": [volumes]}, **size,
     )  # fmt: skip
     inference.run()
@@ -158,7 +176,7 @@ def test_percentile_normalisation(bundle, data):
 
 
 def test_hard_cases_come_again_turned(bundle, data):
-    from tools.hard_cases import repeat_hard_cases
+    from scripts.hard_cases import repeat_hard_cases
 
     parser = ConfigParser()
     parser.read_config("configs/train.yaml")
@@ -205,3 +223,77 @@ def test_loss(bundle):
     weight = 1 + label
     change = (weight * entropy).sum() / weight.sum() - entropy.mean()
     assert torch.allclose(DiceCrossEntropy(2.0)(logits, label), monai_loss + change, atol=1e-6)
+
+
+def test_without_restrictions_the_whole_image_is_there(bundle, data):
+    """Half of the patches of `sampling_none` are centred anywhere: most of a head's box is no brain."""
+    training = workflow("train", "train.yaml", "variants/sampling_none.yaml", **data, patches_per_case=200)
+    sampler = training.parser.get_parsed_content("sampler")
+    plan, cases = sampler.plan(0), training.parser.get_parsed_content("train#dataset")
+    volumes = [case["image"] for case in cases]
+    assert tuple(volumes[0].shape[1:]) == (64, 64, 20), "cropped"
+    inside = [
+        bool(volumes[case][0][tuple(centre)] != 0)
+        for case, region, centre in zip(plan.case, plan.region, plan.centre.tolist(), strict=True)
+        if REGIONS[int(region)] == "image"
+    ]
+    brain = sum(float((volume[0] != 0).float().mean()) for volume in volumes) / len(volumes)
+    assert len(inside) == 200
+    assert sum(inside) / 200 == pytest.approx(brain, abs=0.12)
+    assert brain < 0.4
+
+
+def test_minmax_makes_the_range_of_the_brain_0_to_1(bundle, data):
+    item = preprocessed(data, symmetric=False, normalisation="minmax")
+    inside = item["brain"].as_tensor()[0] > 0
+    values = item["image"].as_tensor()[0]
+    assert float(values[inside].max()) == 1
+    assert float(values[inside].min()) == pytest.approx(0, abs=1e-5)
+    assert float(values[~inside].abs().max()) == 0
+    windowed = preprocessed(data, symmetric=False)["image"].as_tensor()[0][inside]
+    expected = (windowed - windowed.min()) / (windowed.max() - windowed.min())
+    assert torch.allclose(values[inside], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "levels", "fits"), [((16, 16, 8), 4, False), ((16, 16, 8), 3, True), ((32, 32, 8), 4, False)]
+)
+def test_patches_that_the_network_cannot_halve_are_one_line(bundle, size, levels, fits):
+    from scripts.network import SEUNet, check_roi_size
+
+    network = SEUNet(features=[4] * (levels + 1), dropout=[0.5] * levels, se="none")
+    if fits:
+        return check_roi_size(size, network)
+    with pytest.raises(InputError, match=r"multiples of 16 voxels.*found \["):
+        check_roi_size(size, network)
+
+
+@pytest.mark.parametrize("select_by", ["loss", "dice"])
+def test_the_epoch_is_chosen_by_the_loss_of_validation_patches(bundle, data, tmp_path, select_by):
+    """The lowest of the losses that are written to TensorBoard is the kept weights' own, recomputed here."""
+    folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
+    tiny = {"patches_per_case": 8, "batch_size": 4, "max_epochs": 3, "roi_size": [24, 24, 8]}
+    training = workflow("train", "train.yaml", **data, **folders, **tiny, select_by=select_by, amp=False)
+    parser, seen = training.parser, []
+    evaluator = parser.get_parsed_content("validate#evaluator")
+    evaluator.add_event_handler(Events.COMPLETED, lambda engine: seen.append(dict(engine.state.metrics)))
+    training.run()
+    assert ("val_loss" in seen[0]) == (select_by == "loss")
+    assert len(seen) == 3
+    if select_by == "dice":
+        return
+    network, loss = (parser.get_parsed_content(key) for key in ("network_def", "loss"))
+    network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    network.eval()
+    losses = []
+    with torch.no_grad():
+        for batch in parser.get_parsed_content("validation_patches")():
+            losses.append(float(loss(network(batch["image"]), batch["label"])))
+    assert min(row["val_loss"] for row in seen) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+
+
+def test_an_unknown_choice_is_named(bundle):
+    from scripts.validation_loss import selecting_metric
+
+    with pytest.raises(InputError, match="expected loss or dice, found 'iou'"):
+        selecting_metric("iou")

@@ -8,9 +8,10 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from headct.zoo.ship_weights import ship_weights
 from tests.bundles.runs import workflow
-from tools.checkpoint import export_weights, require_weights, trained_with
-from tools.errors import InputError
+from tools.core.errors import InputError
+from tools.engine.checkpoint import require_weights, weights_settings
 from tools.phantom import write_phantoms
 
 
@@ -37,7 +38,7 @@ def weights(bundle, tmp_path) -> dict[str, torch.Tensor]:
 def test_half_precision_loads_into_a_float_network(weights, tmp_path):
     from scripts.network import SEUNet
 
-    export_weights(str(tmp_path / "source" / "model.pt"), str(tmp_path / "model.pt"), data="synthetic")
+    ship_weights(tmp_path / "source" / "model.pt", tmp_path / "model.pt", {"data": "synthetic"})
     assert (tmp_path / "model.pt").stat().st_size < 0.52 * (tmp_path / "source" / "model.pt").stat().st_size
     network = SEUNet()
     network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
@@ -51,30 +52,35 @@ def test_half_precision_loads_into_a_float_network(weights, tmp_path):
 def test_values_beyond_half_precision_are_refused(tmp_path):
     torch.save({"weight": torch.tensor([1e6])}, tmp_path / "model.pt")
     with pytest.raises(InputError, match="within fp16's range, found weight beyond it"):
-        export_weights(str(tmp_path / "model.pt"), str(tmp_path / "out.pt"))
+        ship_weights(tmp_path / "model.pt", tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
 
 
 def test_settings_of_the_training(weights, tmp_path):
     path = tmp_path / "source" / "model.pt"
-    assert trained_with(path, "spacing") == [0.9, 0.9, 5.0]
-    assert trained_with(path, "window", "unknown") == "unknown"
-    assert trained_with(tmp_path / "none.pt", "spacing") is None
+    assert weights_settings(path) == {"spacing": [0.9, 0.9, 5.0]}
+    assert weights_settings(tmp_path / "none.pt") == weights_settings([]) == {}
     require_weights(path, {"spacing": (0.9, 0.9, 5.0), "symmetric": True})
     with pytest.raises(InputError, match=r"model.pt: expected spacing \[0.9, 0.9, 5.0\].*, found None"):
         require_weights(path, {"spacing": None})
     (tmp_path / "other").mkdir()
     torch.save(weights, tmp_path / "other" / "model.pt")
-    with pytest.raises(InputError, match=r"expected spacing None as .*, found"):
-        trained_with(str(tmp_path / "*" / "model.pt"), "spacing")
+    assert weights_settings(str(tmp_path / "s*" / "model.pt")) == {"spacing": [0.9, 0.9, 5.0]}
+    assert weights_settings([tmp_path / "other" / "model.pt", path]) == {}  # the first one's
+    path.with_suffix(".json").write_text("[]")
+    with pytest.raises(InputError, match=r"model\.json: expected settings by name, found list"):
+        weights_settings(path)
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(InputError, match=r"model\.json: expected JSON"):
+        weights_settings(path)
 
 
 def test_training_keeps_shipped_weights_and_inference_takes_the_new_settings(weights, data, tmp_path):
     """One epoch of the overlay that made the weights, over a folder that holds shipped ones."""
-    export_weights(str(tmp_path / "source" / "model.pt"), str(tmp_path / "models" / "model.pt"))
+    ship_weights(tmp_path / "source" / "model.pt", tmp_path / "models" / "model.pt")
     shipped = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
     folders = {"ckpt_dir": str(tmp_path / "models"), "output_dir": str(tmp_path)}
-    tiny = {"spacing": [3.0, 3.0, 8.0], "roi_size": [24, 24, 8], "patches_per_case": 8, "batch_size": 8}
+    tiny = {"input#spacing": [3.0, 3.0, 8.0], "roi_size": [24, 24, 8], "patches_per_case": 8, "batch_size": 8}
     files = ("train.yaml", "variants/weights.yaml")
     training = workflow("train", *files, **data, **folders, **tiny, max_epochs=2, val_interval=1)
     training.run()
@@ -90,5 +96,5 @@ def test_training_keeps_shipped_weights_and_inference_takes_the_new_settings(wei
         "configs/inference.yaml", workflow_type="infer", dataset_dir=data["dataset_dir"]
     )
     inference.parser.update({"ckpt_path": str(tmp_path / "models" / "model.pt")})
-    assert inference.parser.get_parsed_content("spacing") == [3.0, 3.0, 8.0]
-    assert inference.parser.get_parsed_content("shown") == beside
+    assert inference.parser.get_parsed_content("input#spacing") == [3.0, 3.0, 8.0]
+    assert inference.parser.get_parsed_content("input") == beside

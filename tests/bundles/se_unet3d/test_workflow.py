@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from headct.runs.curves import read_scalars
 from tools.phantom import write_phantoms
-from tools.report import read_scalars
 
 EVALUATE = ("train.yaml", "evaluate.yaml")
 
@@ -92,7 +93,7 @@ def test_inference_without_data_makes_two_heads(bundle_run, trained, tmp_path):
         ckpt_path=trained["ckpt_dir"] / "model.pt",
         example_dir=tmp_path / "example" / "images",
         roi_size=[16, 16, 8],
-        **{"initialize#1#shape": [64, 64, 20], "initialize#1#spacing": [3.0, 3.0, 8.0]},
+        **{"example#shape": [64, 64, 20], "example#spacing": [3.0, 3.0, 8.0]},
     )
     assert run.returncode == 0, run.stderr[-3000:]
     found = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
@@ -111,7 +112,10 @@ def test_real_dicom_series(bundle_run, trained, real_data, tmp_path):
         ckpt_path=weights,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    mask, volume = (nib.load(tmp_path / f"ge_head_ct_dicom{end}.nii.gz") for end in ("_seg", ""))
+    (path,) = tmp_path.glob("*_seg.nii.gz")
+    name = path.name.removesuffix("_seg.nii.gz")
+    assert re.fullmatch(r"case_[0-9a-f]{10}", name), "nothing of the folder or the patient is in the name"
+    mask, volume = nib.load(path), nib.load(tmp_path / f"{name}.nii.gz")
     assert mask.shape == volume.shape == (512, 611, 37)
     assert np.allclose(mask.affine, volume.affine, atol=1e-4)
 
@@ -119,7 +123,8 @@ def test_real_dicom_series(bundle_run, trained, real_data, tmp_path):
 def test_other_settings_than_the_trainings_are_refused(bundle_run, trained):
     weights = trained["ckpt_dir"] / "model.pt"
     scans = trained["phantom_dir"] / "images"
-    run = bundle_run("inferring", "inference.yaml", dataset_dir=scans, ckpt_path=weights, window=[0, 80])
+    given = {"dataset_dir": scans, "ckpt_path": weights, "input#window": [0, 80]}
+    run = bundle_run("inferring", "inference.yaml", **given)
     assert run.returncode != 0
     assert f"error: {weights}: expected window [0, 100]" in run.stderr.strip().splitlines()[-1]
 
@@ -134,7 +139,7 @@ def test_missing_weights(bundle_run, tiny, tmp_path):
 
 
 def test_bad_data_is_one_line_before_training(bundle_run, tiny, tmp_path):
-    """How a user sees one; every way to be wrong is in tests/tools/test_datalist.py."""
+    """How a user sees one; every way to be wrong is in tests/tools/data/test_datalist.py."""
     root = tmp_path / "data"
     write_phantoms(tiny["phantom_dir"], **tiny["phantom"])
     shutil.copytree(tiny["phantom_dir"], root)

@@ -14,6 +14,7 @@ from tests.bundles.runs import workflow
 from tools.phantom import write_phantoms
 
 SMALL = {"encoder": "vgg11", "encoder_depth": 3, "decoder_channels": [16, 8, 8]}
+SMALL = {f"network_def#{key}": value for key, value in SMALL.items()}
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def test_the_default_is_the_paper_s(bundle):
     """Inception, ImageNet's weights, frozen, one window."""
     parser = ConfigParser()
     parser.read_config("configs/train.yaml")
-    assert parser["encoder"] == "inceptionv4"
+    assert parser["network_def#encoder"] == "inceptionv4"
     assert parser["use_imagenet_pretrain"] is True
     assert parser["freeze_epochs"] is None
-    assert parser.get_parsed_content("in_channels") == 1
+    assert parser.get_parsed_content("network_def#in_channels") == 1
 
 
 def test_shipped_weights(bundle, tmp_path):

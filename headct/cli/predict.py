@@ -1,0 +1,114 @@
+"""`headct predict`: a report for every scan at a path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headct.cli.command import Jobs, Progress, Scheduler, SchedulerFile, names, names_if
+from tools.core.errors import InputError
+
+__all__ = ["predict"]
+
+
+def predict(
+    input: Annotated[
+        Path,
+        typer.Argument(help="A NIfTI file, a DICOM folder, a zip of either, or a folder of any of these."),
+    ],
+    bundle: Annotated[
+        str, typer.Option(help="Name or folder of a bundle; several, separated by commas, give a consensus.")
+    ] = "se_unet3d",
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="File of weights for each bundle, separated by commas; a pattern makes an ensemble."
+        ),
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Number or UID of the DICOM series to take; default: the best one.")
+    ] = None,
+    allow_gaps: Annotated[
+        bool, typer.Option("--allow-gaps", help="Take a DICOM series of which slices are missing.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Predict cases again that are there already.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option(help="Predict each scan a second time, flipped, to see how far both agree.")
+    ] = True,
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Also write the probability as NIfTI.")
+    ] = False,
+    save_uncertainty: Annotated[
+        bool, typer.Option("--save-uncertainty", help="Also write the uncertainty as NIfTI.")
+    ] = False,
+    save_ct: Annotated[
+        bool, typer.Option("--save-ct", help="Also write the straightened scan of DICOM input as NIfTI.")
+    ] = False,
+    viewer: Annotated[
+        bool, typer.Option("--viewer", help="Also write a page with the scan in 3D; it opens offline.")
+    ] = False,
+    keep_identifiers: Annotated[
+        bool, typer.Option("--keep-identifiers", help="Let the report and the DICOM SEG name the patient.")
+    ] = False,
+    min_ml: Annotated[
+        float, typer.Option(help="Smaller lesions, in mL, are not counted as hemorrhage.")
+    ] = 0.1,
+    device: Annotated[str | None, typer.Option(help="Where networks run, such as cpu or cuda:1.")] = None,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    scheduler_file: SchedulerFile = None,
+    prior: Annotated[
+        Path | None,
+        typer.Option(
+            help="Results of an earlier scan to compare volumes with: a case's folder or report; of several "
+            "scans, a folder of results with the same names."
+        ),
+    ] = None,
+    progress: Progress = True,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.")] = False,
+) -> None:
+    """Segment scans: masks, millilitres, a report of each.
+
+    Research use only. Cases that are there already are skipped; one that fails does not stop the others.
+    """
+    from tqdm import tqdm
+
+    from headct.cohort.workers import Workers
+    from headct.predict import PredictOptions
+    from headct.predict import predict as run
+
+    def say(line: str) -> None:
+        tqdm.write(line, file=sys.stdout)
+
+    options = PredictOptions(
+        weights=names_if(weights), series=series, allow_gaps=allow_gaps, uncertainty=uncertainty,
+        min_ml=min_ml, device=device, prior=prior, save_probabilities=save_probabilities,
+        save_uncertainty=save_uncertainty, save_ct=save_ct, viewer=viewer, keep_identifiers=keep_identifiers,
+        overwrite=overwrite, progress=progress, debug=debug,
+    )  # fmt: skip
+    try:
+        workers = Workers(jobs, scheduler, scheduler_file)
+        result = run(input, names(bundle), out, options, say=say, jobs=workers)
+    except InputError as error:
+        if debug:
+            raise RuntimeError("see the error above") from error
+        raise
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("finished cases are kept, temporary files removed") from error
+    for case in result.cases:
+        if not case.skipped:
+            print(case.folder / "report.html")
+    if len(result.cases) + len(result.failures) > 1:
+        print(result.out / "index.html")
+    if result.failures:
+        cases = len(result.failures) + len(result.cases)
+        print(f"{len(result.failures)} of {cases} failed:", file=sys.stderr)
+        for failure in result.failures:
+            print(f"error: {failure.message}", file=sys.stderr)
+        raise typer.Exit(result.exit_code)

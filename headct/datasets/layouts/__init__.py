@@ -1,0 +1,1 @@
+"""One file per public data set: how it lies on disk."""

@@ -1,0 +1,1 @@
+"""What there is at a path, and one scan read from it."""

@@ -1,0 +1,1 @@
+"""A bundle as a function, and several of them as one."""

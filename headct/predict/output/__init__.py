@@ -1,0 +1,1 @@
+"""What a case leaves on disk: masks, pictures, pages."""

@@ -1,0 +1,138 @@
+"""`headct reproduce PAPER`: a paper's tables on the data at hand, beside the paper's own figures.
+
+One module per paper, with a dataclass `Options` of what can be chosen there, and a function
+`reproduce(setting, options)` that runs what the paper compared and returns the page.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from headct.cohort.workers import Workers
+from tools.core.errors import InputError
+from tools.core.files import write_text
+
+__all__ = ["PAPERS", "Setting", "among", "reproduce"]
+
+T = TypeVar("T")
+
+PAPERS = ("abramova2021", "li2021", "hssayeni2020", "dunet")
+OWN_KEYS = (
+    "bundle_root", "cache_dir", "ckpt_dir", "ckpt_path", "datalist_name", "dataset_dir", "fold", "output_dir",
+    "phantom_dir", "split",
+)  # fmt: skip
+"""Keys of the configurations that `reproduce` sets itself."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a paper's module is asked for.
+
+    Args:
+        quick: few configurations, folds and cases, for a CPU; else everything, for a GPU.
+        out: folder of the page and its pictures.
+        work_dir: folder of data, weights and scores; what is finished there is not done again.
+        jobs: runs at a time, or where they run.
+        command: how it was called, for the page.
+        keys: of the bundle's configuration, which replace those that the module sets.
+    """
+
+    quick: bool
+    out: Path
+    work_dir: Path
+    jobs: int | Workers = 1
+    command: str = ""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+def reproduce(
+    paper: str,
+    quick: bool,
+    out: str | Path = "docs/results",
+    work_dir: str | Path = "runs/reproduce",
+    jobs: int | Workers = 1,
+    keys: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> None:
+    """Run what a paper compared, and write `OUT/PAPER.md`: the paper's figures and ours side by side.
+
+    What is finished is not done again, and an interrupted training goes on: start the same command again.
+
+    Args:
+        paper: abramova2021, li2021, hssayeni2020 or dunet.
+        quick: few configurations, folds and cases: minutes on two CPU cores. The page says what is left out.
+            False runs everything that the paper compared; meant for a GPU.
+        out: folder of the page.
+        work_dir: folder for data, weights and scores; about a gigabyte.
+        jobs: runs at a time, with several GPUs each on its own; or where they run.
+        keys: of the bundle's configuration, such as `{"max_epochs": 3}`.
+        options: of that paper, see `Options` of its module; None is the default.
+
+    Raises:
+        InputError: no such paper, option or key, a key that is set here, or a run that failed.
+    """
+    if paper not in PAPERS:
+        raise InputError(f"paper: expected one of {', '.join(PAPERS)}, found {paper!r}")
+    module, keys = importlib.import_module(f"{__name__}.{paper}"), keys or {}
+    known = {one.name: one.default for one in fields(module.Options)}
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; the nearest is {near[0]}" if near else ""
+            raise InputError(f"{name}: expected one of {', '.join(known)} of {paper}, found another{hint}")
+    given = {name: value for name, value in options.items() if value is not None}
+    given = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
+    given = {name: value for name, value in given.items() if value != known[name]}
+    for name in keys:
+        if name in OWN_KEYS:
+            own = "; your copy of CT-ICH is the option root" if "root" in known else ""
+            raise InputError(f"{name}: expected a key that `reproduce` leaves to you, found one it sets{own}")
+    size = "quick" if quick else "full"
+    setting = Setting(
+        quick=quick,
+        out=Path(out).resolve(),
+        work_dir=Path(work_dir).resolve() / paper / size,
+        jobs=jobs,
+        command=f"headct reproduce {paper} --{size}{_words(given, keys)}",
+        keys=keys,
+    )
+    start = time.monotonic()
+    page = module.reproduce(setting, module.Options(**given))
+    path = write_text(setting.out / f"{paper}.md", page.rstrip() + "\n")
+    print(f"\n{page}\n{path} after {(time.monotonic() - start) / 60:.1f} minutes")
+
+
+def among(values: Sequence[T], known: Sequence[T], option: str) -> list[T]:
+    """The values of an option, if all are known.
+
+    Raises:
+        InputError: some are not, or there is none.
+    """
+    unknown = [value for value in values if value not in known]
+    if unknown or not values:
+        found = ", ".join(map(str, unknown)) or "none"
+        raise InputError(f"{option}: expected some of {', '.join(map(str, known))}, found {found}")
+    return list(values)
+
+
+def _words(options: Mapping[str, Any], keys: Mapping[str, Any]) -> str:
+    """Options and keys as they are given on a command line."""
+    words = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-"))
+        elif isinstance(value, list | tuple):
+            words += [option, ",".join(map(str, value))]
+        else:
+            words += [option, str(value)]
+    for name, value in keys.items():
+        words += ["--set", f"{name}={value}"]
+    return "".join(f" {shlex.quote(word)}" for word in words)

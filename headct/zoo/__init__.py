@@ -1,0 +1,1 @@
+"""Model zoo: bundles published, verified, their weights fetched and checked."""

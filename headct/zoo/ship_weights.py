@@ -1,0 +1,43 @@
+"""Weights of a training made ready to ship: half the size, with a note of where they come from."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tools.core.errors import InputError
+from tools.core.files import write_bytes
+from tools.engine.checkpoint import read_weights, require_weights, weights_settings
+
+__all__ = ["ship_weights"]
+
+
+def ship_weights(source: str | Path, out: str | Path, notes: Mapping[str, Any] | None = None) -> None:
+    """Write a plain state_dict in fp16, which loads into a float32 network, and a note beside it.
+
+    Args:
+        source: `model.pt` of a training; what lies beside it in `model.json` is taken along.
+        out: file to write.
+        notes: for the file beside it, such as the data that was trained on.
+
+    Raises:
+        InputError: there are no weights, or a value is beyond fp16's range.
+    """
+    source, out = Path(source), Path(out)
+    require_weights(source)
+    weights = read_weights(source)
+    half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    for name, value in half.items():
+        if not value.isfinite().all():
+            raise InputError(f"{source}: expected values within fp16's range, found {name} beyond it")
+    stream = io.BytesIO()
+    torch.save(half, stream)
+    write_bytes(out, stream.getvalue())
+    settings = {**weights_settings(source), "shipped": True, **(notes or {})}
+    write_bytes(out.with_suffix(".json"), (json.dumps(settings, indent=2) + "\n").encode())
+    print(f"{out}: {len(stream.getvalue()) / 1e6:.1f} MB")

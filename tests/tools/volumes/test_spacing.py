@@ -1,0 +1,52 @@
+"""Resampling and its inverse, with the entries that MONAI Label adds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Spacingd
+
+from tools.volumes.spacing import ResampleSpacingd
+
+
+def test_spacing_survives_entries_that_monai_label_adds():
+    image = MetaTensor(torch.rand(1, 8, 8, 4), affine=torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0])))
+    item = {"image": image, "image_path": "scan.nii.gz", "image_id": 7}
+    out = ResampleSpacingd("image", pixdim=(2.0, 2.0, 5.0))(item)
+    assert out["image"].pixdim.tolist() == [2, 2, 5]
+    assert (out["image_path"], out["image_id"]) == ("scan.nii.gz", 7)
+    assert ResampleSpacingd("image", pixdim=None)(item)["image"] is image
+
+
+def test_spacing_inverse_restores_the_grid():
+    image = MetaTensor(torch.rand(1, 9, 8, 4), affine=torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0])))
+    resample = ResampleSpacingd("image", pixdim=(2.0, 2.0, 5.0))
+    back = resample.inverse(resample({"image": image}))["image"]
+    assert back.shape == image.shape
+    assert torch.allclose(back.affine, image.affine)
+
+
+@pytest.mark.parametrize("pixdim", [(1.2, 1.2, 5.0), (3.0, 2.5, 1.0), (0.7, 0.9, 2.0)])
+@pytest.mark.parametrize("sheared", [False, True])
+def test_undone_in_parts_as_monai_does_at_once(pixdim, sheared):
+    """Values only in a box, as of a brain; also where they reach the border."""
+    affine = torch.diag(torch.tensor([0.8, 0.8, 1.5, 1.0], dtype=torch.float64))
+    affine[:3, 3] = torch.tensor([-20.0, 3, 7])
+    if sheared:
+        affine[1, 2] = 0.4
+    generator = torch.Generator().manual_seed(1)
+    for box in (np.s_[:, 8:14, 9:15, 4:9], np.s_[:, :5, 9:, 2:], np.s_[:, :, :, :], np.s_[:, :0]):
+        values = torch.zeros(1, 31, 28, 45)
+        resample = ResampleSpacingd("image", pixdim)
+        made = resample({"image": MetaTensor(values, affine=affine.clone())})["image"]
+        filled = torch.zeros(2, *made.shape[1:])
+        filled[box] = torch.rand(filled[box].shape, generator=generator)
+        first, second = (MetaTensor(filled.clone()).copy_meta_from(made) for _ in range(2))
+        expected = Spacingd.inverse(resample, {"image": first})["image"]
+        found = resample.inverse({"image": second})["image"]
+        assert found.shape == expected.shape == (2, 31, 28, 45)
+        torch.testing.assert_close(found.as_tensor(), expected.as_tensor(), atol=1e-6, rtol=0)
+        assert torch.allclose(found.affine, affine)
+        assert found.applied_operations == []

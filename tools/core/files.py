@@ -1,0 +1,146 @@
+"""Bytes on disk: written in one step, the same for the same content; their checksum."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+
+from tools.core.names import is_nifti
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]
+
+
+PARTIAL = ".part"  # ending of a file that is being written
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A file to write in place of `path`, which it becomes in one step: no reader ever sees half a file.
+
+    What was written is on the disk before it takes the name, so that a power failure leaves the old file or
+    the new one.
+
+    Yields:
+        an empty file beside `path`, whose folder is made if need be; on an error it is removed, and `path` is
+        left as it was.
+
+    Raises:
+        OSError: naming `path`, as for a full disk.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+        try:
+            _lock(handle)  # as long as it is written, see `remove_partial_files`
+            yield Path(name)
+            os.fsync(handle)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)
+    except OSError as error:
+        ours = error.filename is None or Path(error.filename).name.startswith(f".{path.name}.")
+        if error.errno is None or not ours:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names of a folder's files survive a power failure, on systems that can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        with suppress(OSError):  # some network file systems refuse
+            os.fsync(handle)
+        os.close(handle)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what `replacing` was writing to a folder when it was killed; nothing that is being written."""
+    for file in folder.glob(f".*{PARTIAL}"):
+        with suppress(OSError), file.open("rb") as stream:
+            _lock(stream.fileno())
+            file.unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> None:
+    """Mark a file as in use, until it is closed.
+
+    Raises:
+        OSError: it is.
+    """
+    if fcntl is not None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Write a file in one step, see `replacing`; returns its path."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """`write_bytes` of a text in UTF-8."""
+    return write_bytes(path, text.encode())
+
+
+def nifti_bytes(array: np.ndarray, affine: np.ndarray, like: str | Path | None = None) -> bytes:
+    """Gzipped NIfTI-1 of `array`, mm, scanner coordinates; no time stamp.
+
+    Args:
+        array: (X, Y, Z).
+        affine: voxels to RAS+ mm.
+        like: a file on whose voxels the array lies. If it is NIfTI of this shape and affine, the result has
+            its qform, sform and their codes, which may differ: programs disagree on which they use.
+    """
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1, strip_shears=True)
+    if like is not None and is_nifti(like):
+        original: Any = nib.load(like)
+        if original.shape[:3] == array.shape and np.allclose(original.affine, affine, atol=1e-4):
+            for name in ("qform", "sform"):
+                form, code = getattr(original.header, f"get_{name}")(coded=True)
+                getattr(image, f"set_{name}")(affine if form is None else form, int(code))
+    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
+
+
+def jpeg_bytes(array: np.ndarray, quality: int = 97) -> bytes:
+    """JPEG of a uint8 array (rows, columns)."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def file_hash(path: Path, kind: str = "sha256") -> str:
+    """Checksum of a file as hexadecimal digits; the file need not fit into memory.
+
+    Args:
+        path: the file.
+        kind: name of the algorithm in hashlib.
+    """
+    digest = hashlib.new(kind, usedforsecurity=False)
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(2**20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,62 @@
+"""Small things done to tensors everywhere: metadata taken off and put on, masks, voxel sizes, boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from tools.core.errors import InputError
+
+
+def plain(x: Any) -> Tensor:
+    """The tensor or array as a tensor without metadata, whose upkeep costs more than small operations do."""
+    x = torch.as_tensor(x)
+    return x.as_tensor() if isinstance(x, MetaTensor) else x
+
+
+def with_metadata_of(source: Tensor, result: Tensor) -> Tensor:
+    """`result` with affine, metadata and applied transforms of `source`, if that is a MetaTensor."""
+    return MetaTensor(result).copy_meta_from(source) if isinstance(source, MetaTensor) else result
+
+
+def finite(probabilities: Tensor) -> Tensor:
+    """The probabilities that a network gave, unless they are none.
+
+    Raises:
+        InputError: some are NaN or infinite: then nothing can be said, least of all "no hemorrhage".
+    """
+    if not torch.isfinite(probabilities).all():
+        raise InputError(
+            "expected finite probabilities from the network, found NaN or infinite ones: its weights are "
+            "damaged, or the scan is"
+        )
+    return probabilities
+
+
+def as_mask(x: Any) -> Tensor:
+    """What is not zero, as plain bool tensor; bool stays as it is (comparing it is slow)."""
+    x = plain(x)
+    return x if x.dtype == torch.bool else x != 0
+
+
+def voxel_spacing(affine: Tensor) -> tuple[float, float, float]:
+    """Voxel size in mm along each axis of a volume with the 4x4 `affine`."""
+    x, y, z = torch.linalg.norm(torch.as_tensor(affine, dtype=torch.float64)[:3, :3], dim=0).tolist()
+    return x, y, z
+
+
+def bounding_box(mask: Tensor, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:
+    """Smallest box around a mask (X, Y, Z), widened by `margin` within the volume; None for an empty mask."""
+    box = []
+    for axis in range(3):
+        others = [other for other in range(3) if other != axis]
+        present = torch.nonzero(mask.any(dim=others[1]).any(dim=others[0])).flatten()
+        if present.numel() == 0:
+            return None
+        first, last = int(present[0]), int(present[-1])
+        box.append(slice(max(0, first - margin[axis]), min(mask.shape[axis], last + 1 + margin[axis])))
+    return box[0], box[1], box[2]

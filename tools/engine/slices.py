@@ -1,0 +1,77 @@
+"""A 2D network on volumes: all slices, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from torch import Tensor
+from tqdm import tqdm
+
+from tools.core.tensors import finite, plain, with_metadata_of
+from tools.engine.memory import FittingBatches
+
+__all__ = ["SliceProbabilityInferer"]
+
+
+class SliceProbabilityInferer(Inferer):
+    """Probabilities of every slice of a volume.
+
+    One channel of logits gives the lesion's probability by the sigmoid, more give those of their classes by
+    the softmax; the postprocessing must do neither again.
+
+    Args:
+        sw_batch_size: slices per call of the network.
+        progress: show a progress bar.
+
+    Example:
+        >>> inferer = SliceProbabilityInferer(16)
+        >>> inferer(torch.rand(1, 2, 64, 64, 20), network).shape  # network: (B, 2, H, W) -> (B, 1, H, W)
+        torch.Size([1, 1, 64, 64, 20])
+    """
+
+    def __init__(self, sw_batch_size: int = 8, progress: bool = False) -> None:
+        super().__init__()
+        self.sw_batch_size = sw_batch_size
+        self.fitting = FittingBatches(sw_batch_size)
+        self.progress = progress
+
+    @torch.no_grad()
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any
+    ) -> Tensor | MetaTensor:
+        """
+        Args:
+            inputs: in shape (batch, channels, X, Y, Z), or (batch, channels, X, Y).
+            network: slices (n, channels, X, Y) -> logits (n, classes, X, Y).
+            args, kwargs: passed on to the network.
+
+        Returns:
+            probabilities, float32, in shape (batch, classes, X, Y[, Z]), on the device of the input; a
+            MetaTensor if the input is one. Out of memory, fewer slices are computed at a time, and in the end
+            the CPU computes, where the result then is, see `tools.engine.memory`.
+
+        Raises:
+            InputError: the network gives NaN or infinite values.
+        """
+        image = plain(inputs)
+        flat = image.ndim == 4
+        volumes = image[..., None] if flat else image
+        batch, depth = volumes.shape[0], volumes.shape[-1]
+        slices = volumes.movedim(-1, 1).flatten(0, 1)
+
+        def infer(count: int, device: torch.device) -> Tensor:
+            parts = tqdm(slices.split(count), desc="slices", disable=not self.progress)
+            made = (network(part.to(device), *args, **kwargs) for part in parts)
+            return torch.cat([_probabilities(logits.float()) for logits in made])
+
+        result = self.fitting.run(infer, network, image.device)
+        result = result.unflatten(0, (batch, depth)).movedim(1, -1)
+        return with_metadata_of(inputs, finite(result[..., 0] if flat else result))
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)

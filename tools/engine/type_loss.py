@@ -1,0 +1,44 @@
+"""Loss of networks that tell the types of hemorrhage apart: where there is blood, and which it is."""
+
+from __future__ import annotations
+
+from monai.losses import DiceCELoss, TverskyLoss
+from torch import Tensor, nn
+
+__all__ = ["BloodAndTypesLoss"]
+
+
+class BloodAndTypesLoss(nn.Module):
+    """Cross-entropy and Dice of the types, and Tversky's loss of their union (Salehi 2017).
+
+    The union is what finds blood, and its loss does not suffer where two types are taken for one another.
+    All Dice terms are over the batch, since most slices and patches lack most types.
+
+    Args:
+        any_weight: weight of the union's loss beside the mean over the types.
+        types_weight: weight of that mean.
+        recall: what a missed voxel weighs in the union's loss, where a false one weighs `1 - recall`; a half
+            makes it the Dice loss.
+
+    Example:
+        >>> logits, label = torch.randn(2, 6, 8, 8), torch.randint(0, 6, (2, 1, 8, 8))
+        >>> BloodAndTypesLoss()(logits, label).shape
+        torch.Size([])
+    """
+
+    def __init__(self, any_weight: float = 1.0, types_weight: float = 0.5, recall: float = 0.5) -> None:
+        super().__init__()
+        self.any_weight, self.types_weight = any_weight, types_weight
+        self.types = DiceCELoss(
+            include_background=False, to_onehot_y=True, softmax=True, batch=True, lambda_dice=types_weight
+        )
+        self.union = TverskyLoss(alpha=1 - recall, beta=recall, batch=True)
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """
+        Args:
+            logits: in shape (batch, 1 + types, spatial...), the background first.
+            label: class values in shape (batch, 1, spatial...).
+        """
+        blood = 1 - logits.softmax(1)[:, :1]
+        return self.types(logits, label) + self.any_weight * self.union(blood, (label > 0).to(blood.dtype))
