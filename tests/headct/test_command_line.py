@@ -79,8 +79,8 @@ def test_makes_phantoms(tmp_path):
         ("score folder 1", "TRUTH: expected a value for `headct score folder`, found none"),
         ("score folder 1 2", "2: expected a folder of label maps or a datalist JSON, found no such file"),
         ("phantom 2024", "--out: expected a value for `headct phantom`, found none"),
-        ("crossval dunet --out 2024 --set dataset_dir=2024", "dataset_dir: expected a path, found 2024, as "
-         "the command line reads a name like a number or a list: write it with its folder, such as ./2024"),
+        ("crossval dunet --out 2024 --set dataset_dir=2024", "dataset_dir: expected a path (./2024 if it "
+         "looks like a number or a list), found 2024"),
         ("score folder 1 2 --classes 1=", "--classes: expected VALUE=NAME, such as 3=ivh, found '1='"),
         ("reproduce dunet", "`headct reproduce dunet`: expected one of --quick and --full, found neither"),
         ("reproduce li2021 --quick --dataset-dir X", "--dataset-dir: expected an option of `headct reproduce "

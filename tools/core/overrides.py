@@ -26,8 +26,6 @@ from tools.core.settings import check_values
 __all__ = ["check_overrides", "refuse_unknown_overrides"]
 
 SEPARATOR = "::"  # MONAI takes # for the same
-PATHS = ("_dir", "_path", "datalist_name", "start_from")
-"""How keys end whose values are paths."""
 
 
 def refuse_unknown_overrides() -> None:
@@ -68,18 +66,12 @@ def check_overrides(parser: ConfigParser, overrides: Mapping[str, Any], where: s
         where: what the message calls the configuration.
 
     Raises:
-        InputError: the configuration has no such key; the message names the nearest one. Or a path was read
-            as something else, as python-fire does with the names `2024`, `1e3` and `a,b`.
+        InputError: the configuration has no such key; the message names the nearest one.
     """
     for key, value in overrides.items():
         parts = key.replace("#", SEPARATOR).split(SEPARATOR)
         if parts[0] != parser.meta_key:
             _check(parser, parts, key, where)
-            if parts[-1].endswith(PATHS) and not (value is None or isinstance(value, str | Path)):
-                raise InputError(
-                    f"{key}: expected a path, found {value!r}, as the command line reads a name like a "
-                    "number or a list: write it with its folder, such as ./2024"
-                )
             parser[key] = value
 
 

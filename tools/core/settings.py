@@ -64,7 +64,7 @@ Sizes2 = Annotated[Sequence[Count], Field(min_length=2, max_length=2)]
 Sizes3 = Annotated[Sequence[Count], Field(min_length=3, max_length=3)]
 Spacing = Annotated[Sequence[Positive], Field(min_length=3, max_length=3)]
 
-PATH = "a path (a name of digits as ./2024)"
+PATH = "a path (./2024 if it looks like a number or a list)"  # as which python-fire reads 2024, 1e3 and a,b
 TABLE: tuple[tuple[str, str, Any], ...] = (
     # keys of any bundle, what is expected there in words, and as a type; first what others are computed from
     ("device", "a device of this machine, such as cpu or cuda:0", Annotated[Any, AfterValidator(_device)]),
@@ -91,7 +91,12 @@ TABLE: tuple[tuple[str, str, Any], ...] = (
     ("freeze_epochs", "a whole number from 0, or null", Whole | None),
     ("network_def#deep_supervision", "True or False", bool),
     ("amp", "auto, true or false", Literal["auto"] | Switch),
-    ("bundle_root dataset_dir phantom_dir cache_dir ckpt_dir output_dir datalist_name ckpt_path", PATH, Text),
+    (
+        "bundle_root dataset_dir phantom_dir example_dir cache_dir ckpt_dir output_dir datalist_name "
+        "ckpt_path",
+        PATH,
+        Text,
+    ),
     ("start_from encoder_weights_path anatomy background", f"{PATH}, or null", Text | None),
     ("ckpt_paths", "a pattern of files or a list of them", Text | Sequence[Text]),
     ("split", "patient or slice", Literal["patient", "slice"]),
