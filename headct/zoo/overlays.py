@@ -54,6 +54,7 @@ BY_SLICE = """\
   - _target_: tools.report.handler.SegmentationReport
     output_dir: "$os.path.join(@output_dir, 'slice_metrics')"
     label_key: reference
+    classes: "@class_names"
     prob_key: probability
     by_slice: true
     small_mm2: "@small_mm2"
@@ -162,6 +163,7 @@ handlers:
   - _target_: tools.report.handler.SegmentationReport
     output_dir: "$os.path.join(@output_dir, 'metrics')"
     label_key: reference
+    classes: "@class_names"
     prob_key: probability
 {surface}{by_slice}  - _target_: StatsHandler
     iteration_log: false

@@ -17,9 +17,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-import timm
 import torch
-import yaml
+from monai.bundle import ConfigParser
 
 from tools.phantom import write_phantoms
 
@@ -41,7 +40,9 @@ def app(tmp_path_factory) -> Path:
         # linked as docs/monai-label.md says, but to copies: training writes models/model.pt
         shutil.copytree(ROOT / "bundles" / name, root / "bundles" / name, ignore=ignore)
         (root / "monaibundle" / "model" / name).symlink_to(root / "bundles" / name)
-    give_encoder_weights(root / "bundles" / "unetpp_pretrained")
+    write_train_json(root / "bundles" / "se_unet3d", patches_per_case=64)  # not 3,000
+    # nothing is downloaded, and the encoder stays as it is: its weights must have come from model.pt
+    write_train_json(root / "bundles" / "unetpp_pretrained", use_imagenet_pretrain=False, freeze_epochs=None)
     write_phantoms(root / "set", 3, seed=5, shape=(96, 96, 20), spacing=(2.4, 2.4, 8), folds=2)
     (root / "studies").mkdir()
     for path in (root / "set" / "images").glob("*.nii.gz"):
@@ -49,18 +50,12 @@ def app(tmp_path_factory) -> Path:
     return root
 
 
-def give_encoder_weights(bundle: Path) -> None:
-    """What docs/monai-label.md says of UNet++'s training: a file, no download, and the network of model.pt.
-
-    The file has the layout of timm, like the one that the model card names, and random numbers.
-    """
-    torch.save(timm.create_model("inception_v4", pretrained=False).state_dict(), bundle / "inceptionv4.pth")
-    shipped = json.loads((bundle / "models" / "model.json").read_text())
-    path = bundle / "configs" / "train.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["network_def"] |= {key: shipped[key] for key in ("encoder", "encoder_depth", "decoder_channels")}
-    config["encoder_weights_path"] = str(bundle / "inceptionv4.pth")
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+def write_train_json(bundle: Path, **changes: object) -> None:
+    """Training as a published bundle configures it, for the network of model.pt, but for the changes."""
+    overlay = json.loads((bundle / "models" / "model.json").read_text()).get("overlay")
+    files = [bundle / "configs" / "train.yaml", *([bundle / overlay] if overlay else [])]
+    config = {**ConfigParser.load_config_files(files), **changes}
+    (bundle / "configs" / "train.json").write_text(json.dumps(config))
 
 
 @pytest.fixture(scope="module")
@@ -179,4 +174,4 @@ def test_training_changes_the_weights(server, app, name):
     frozen = [key for key in before if name == "unetpp_pretrained" and key.startswith("encoder.")]
     changed = [key for key in before if not torch.equal(before[key].float(), after[key].float())]
     assert len(changed) > (len(before) - len(frozen)) // 2, (app / "server.log").read_text()[-3000:]
-    assert not set(frozen) & set(changed)  # those of model.pt, not of the file, and not trained
+    assert not set(frozen) & set(changed)  # those of model.pt, and not trained

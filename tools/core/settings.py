@@ -104,6 +104,7 @@ TABLE: tuple[tuple[str, str, Any], ...] = (
     ("sampling", "the name of a mix, or shares from 0 to 1 by region", Text | dict[Text, Share]),
     ("augmentation", "a mapping, such as {turns: x6}", dict[str, Any] | None),
     ("phantom input network_def", "a mapping of names to values", dict[str, Any]),
+    ("class_names", "names by value, such as {1: edh}, or null", dict[Any, Text] | None),
     ("hard_cases", "a list of cases' names", Sequence[Text]),
     ("roi_size", "three whole numbers from 1, in voxels", Sizes3),
     ("step", "three whole numbers from 1, in voxels, or null", Sizes3 | None),

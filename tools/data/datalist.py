@@ -26,7 +26,11 @@ __all__ = [
 ]
 
 
-def load_datalist(path: str | Path, label_values: Sequence[int] | None = (0, 1)) -> dict[str, list[Item]]:
+def load_datalist(
+    path: str | Path,
+    label_values: Sequence[int] | None = (0, 1),
+    class_names: Mapping[Any, str] | None = None,
+) -> dict[str, list[Item]]:
     """Read a datalist and check every case in it.
 
     Args:
@@ -35,6 +39,8 @@ def load_datalist(path: str | Path, label_values: Sequence[int] | None = (0, 1))
             else belongs to the case (`case`, `patient`, `ivh` ...).
         label_values: values that label maps may hold; None skips reading them. Masks that are pictures have
             no values, see `tools.slices.read.read_slice_mask`.
+        class_names: names of the values of masks with several types of hemorrhage, by value. With some, the
+            label of a case is the mask that its entry calls `classes`, and these are the values it may hold.
 
     Returns:
         `{"training": [...], "testing": [...]}` with absolute paths; a list that is absent is empty.
@@ -57,8 +63,19 @@ def load_datalist(path: str | Path, label_values: Sequence[int] | None = (0, 1))
     name_cases(path, [*lists["training"], *lists["testing"]])
     check_hemorrhage(path, content.get("labels"))
     for items in lists.values():
-        check_pairs(items, label_values)
+        if class_names:
+            items[:] = [_with_types(path, item) for item in items]
+        check_pairs(items, [0, *map(int, class_names)] if class_names else label_values)
     return lists
+
+
+def _with_types(path: Path, item: Item) -> Item:
+    if "label" in item and "classes" not in item:
+        raise InputError(
+            f"{path}: expected a mask of the types of hemorrhage, `classes`, in each entry, found none for "
+            f"{item['image']}"
+        )
+    return {**item, "label": item["classes"]} if "classes" in item else item
 
 
 def default_datalist(
@@ -67,6 +84,7 @@ def default_datalist(
     phantom: Mapping[str, Any],
     label_values: Sequence[int] | None = (0, 1),
     file_name: str = "dataset.json",
+    class_names: Mapping[Any, str] | None = None,
 ) -> dict[str, list[Item]]:
     """`load_datalist` of `dataset_dir`; where that is `phantom_dir`, the synthetic set is made first.
 
@@ -77,14 +95,14 @@ def default_datalist(
         dataset_dir: folder of the datalist.
         phantom_dir: folder of the synthetic set.
         phantom: arguments of `tools.phantom.writer.write_phantoms` but the folder. Complete cases are kept.
-        label_values: see `load_datalist`.
+        label_values, class_names: see `load_datalist`.
         file_name: name of the datalist in `dataset_dir`.
     """
     if Path(dataset_dir).resolve() == Path(phantom_dir).resolve():
         from tools.phantom.writer import write_phantoms  # only needed here, and not quick to import
 
         write_phantoms(phantom_dir, **phantom)
-    return load_datalist(Path(dataset_dir, file_name), label_values)
+    return load_datalist(Path(dataset_dir, file_name), label_values, class_names)
 
 
 def select_folds(items: Sequence[Item], fold: int, held_out: bool) -> list[Item]:
@@ -199,7 +217,7 @@ def check_pairs(items: Sequence[Item], label_values: Sequence[int] | None = (0, 
             if not set(found) <= set(label_values):
                 raise InputError(
                     f"{item['label']}: expected label values {list(label_values)}, found {found}; "
-                    "`headct datasets prepare` makes a mask of them with the target class alone"
+                    "`headct datasets prepare` makes masks of them with these alone"
                 )
 
 

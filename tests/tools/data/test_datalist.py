@@ -43,6 +43,32 @@ def test_paths_become_absolute_and_cases_get_names(data_set):
     assert lists["testing"] == []
 
 
+def test_labels_of_several_types_are_the_classes_of_the_entries(data_set):
+    """A binary mask would teach that all blood is of the first type."""
+    names = {"1": "edh", 2: "iph"}  # keys as JSON has them, and as YAML
+    with pytest.raises(
+        InputError, match=r"dataset\.json: expected a mask of the types .*, found none for .*image_0"
+    ):
+        load_datalist(data_set, class_names=names)
+    content = json.loads(data_set.read_text())
+    for number, item in enumerate(content["training"]):
+        item["classes"] = f"classes_{number}.nii.gz"
+        types = 2 * np.asarray(nib.load(data_set.parent / item["label"]).dataobj)
+        nib.save(nib.Nifti1Image(types, np.eye(4)), data_set.parent / item["classes"])
+    content["testing"] = [{"image": "image_0.nii.gz"}]  # without any mask
+    content["testing"][0]["case"] = "other"
+    content["training"] = content["training"][1:]
+    data_set.write_text(json.dumps(content))
+    lists = load_datalist(data_set, class_names=names)
+    assert [item["label"] for item in lists["training"]] == [
+        str(data_set.parent / f"classes_{number}.nii.gz") for number in (1, 2)
+    ]
+    assert "label" not in lists["testing"][0]
+    assert load_datalist(data_set)["training"][0]["label"] == str(data_set.parent / "label_1.nii.gz")
+    with pytest.raises(InputError, match=r"classes_1.*expected label values \[0, 1\], found \[0, 2\]"):
+        load_datalist(data_set, class_names={1: "edh"})
+
+
 def test_folds_share_no_case_and_lose_none(data_set):
     items = load_datalist(data_set)["training"]
     training = select_folds(items, 0, held_out=False)
