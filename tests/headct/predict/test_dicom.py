@@ -79,7 +79,7 @@ def test_seg_says_what_it_is(result, bright):
         "1386000",
         "SCT",
     )
-    assert segment.segment_label == "blood"
+    assert segment.segment_label == "lesion 1, blood"
     assert segment.algorithm_identification.name == "bright"
 
 
