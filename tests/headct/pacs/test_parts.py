@@ -64,7 +64,8 @@ def test_options_of_a_pacs_need_one(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("group", "found"),
     [
-        (7150, [code.CATEGORY]), (7151, [place for _, place in code.PLACES]), (244, list(code.SIDES.values())),
+        (7150, [code.CATEGORY]), (7151, [place for _, place in code.PLACES]),
+        (244, list(code.SIDES.values())),
         (7472, [code.VOLUME]), (7470, [code.LENGTH]), (6141, [code.VALUE]), (100, [code.PROCEDURE]),
         (240, [code.PRESENT, code.ABSENT]), (7464, [code.MEAN, code.MAXIMUM]),
     ],
@@ -78,7 +79,7 @@ def test_codes_are_of_their_context_groups(group, found):
 
 
 def test_parts_are_the_lesions_by_type():
-    """Two lesions, one of two types, and a spot: volumes counted by hand, and those of the report together."""
+    """Two lesions, one of two types, and a spot: counted by hand, and as the report has them."""
     label = np.zeros((30, 30, 10), np.uint8)
     label[2:10, 2:10, 2:6] = 2
     label[10:12, 2:10, 2:6] = 3
