@@ -168,7 +168,7 @@ def test_what_cannot_be_had_is_one_line(orthanc, bright, head, series, tmp_path,
     chest = {"BodyPartExamined": "CHEST", "SeriesDescription": "Chest 5.0"}
     orthanc.upload(series(head(), **chest))
     assert command(orthanc, bright, out, "--study", STUDY) == 1
-    assert "CHEST" in capsys.readouterr().err
+    assert "expected a head CT without contrast" in capsys.readouterr().err
     shutil.rmtree(out)
     monkeypatch.setenv("HEADCT_DICOMWEB_PASSWORD", "another")
     assert command(orthanc, bright, out, "--study", STUDY) == 2
