@@ -97,7 +97,9 @@ def _file(dataset: pydicom.Dataset, original: pydicom.Dataset) -> None:
             value = original[keyword].value
             setattr(dataset, keyword, None if value is None else str(value))
     for keyword in ("PatientIdentityRemoved", "DeidentificationMethod"):
-        if keyword in original:
-            setattr(dataset, keyword, original[keyword].value)
-        elif keyword in dataset:
+        if keyword in dataset:  # it says what was done to the file, not to the images
             delattr(dataset, keyword)
+    if original.get("PatientIdentityRemoved"):
+        dataset.PatientIdentityRemoved = original.PatientIdentityRemoved
+    if original.get("PatientIdentityRemoved") == "YES":
+        dataset.DeidentificationMethod = original.get("DeidentificationMethod") or "Not stated in the images"
