@@ -16,8 +16,12 @@ __all__ = ["predict"]
 
 def predict(
     input: Annotated[
-        Path,
-        typer.Argument(help="A NIfTI file, a DICOM folder, a zip of either, or a folder of any of these."),
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A NIfTI file, a DICOM folder, a zip of either, or a folder of any of these; or a PACS, as "
+            "dicomweb+https://host/dicom-web.",
+        ),
     ],
     bundle: Annotated[
         str, typer.Option(help="Name or folder of a bundle; several, separated by commas, give a consensus.")
@@ -70,6 +74,21 @@ def predict(
             "scans, a folder of results with the same names."
         ),
     ] = None,
+    study: Annotated[str | None, typer.Option(help="Of a PACS: StudyInstanceUID.")] = None,
+    patient_id: Annotated[str | None, typer.Option(help="Of a PACS: the patient's number.")] = None,
+    date_range: Annotated[
+        str | None, typer.Option(help="Of a PACS: dates of the study, YYYYMMDD-YYYYMMDD; an end may be open.")
+    ] = None,
+    modality: Annotated[str, typer.Option(help="Of a PACS: modality of the series.")] = "CT",
+    all_studies: Annotated[
+        bool, typer.Option("--all-studies", help="Of a PACS: all studies that fit; default: exactly one.")
+    ] = False,
+    send: Annotated[
+        bool,
+        typer.Option(
+            "--send", help="To a PACS: store DICOM SEG, structured report and picture beside the images."
+        ),
+    ] = False,
     progress: Progress = True,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.")] = False,
 ) -> None:
@@ -80,6 +99,7 @@ def predict(
     from tqdm import tqdm
 
     from headct.cohort.workers import Workers
+    from headct.pacs.address import is_address
     from headct.predict import PredictOptions
     from headct.predict import predict as run
 
@@ -94,7 +114,21 @@ def predict(
     )  # fmt: skip
     try:
         workers = Workers(jobs, scheduler, scheduler_file)
-        result = run(input, names(bundle), out, options, say=say, jobs=workers)
+        if is_address(input):
+            from headct.pacs import StudyQuery, predict_studies
+
+            query = StudyQuery(
+                study=study, patient_id=patient_id, date_range=date_range, modality=modality,
+                all_studies=all_studies,
+            )  # fmt: skip
+            result = predict_studies(
+                input, query, names(bundle), out, options, send=send, say=say, jobs=workers
+            )
+        else:
+            _no_pacs(
+                study=study, patient_id=patient_id, date_range=date_range, all_studies=all_studies, send=send
+            )
+            result = run(Path(input), names(bundle), out, options, say=say, jobs=workers)
     except InputError as error:
         if debug:
             raise RuntimeError("see the error above") from error
@@ -112,3 +146,13 @@ def predict(
         for failure in result.failures:
             print(f"error: {failure.message}", file=sys.stderr)
         raise typer.Exit(result.exit_code)
+
+
+def _no_pacs(**options: object) -> None:
+    """Refuse options that mean nothing without a PACS."""
+    for name, value in options.items():
+        if value:
+            raise InputError(
+                f"--{name.replace('_', '-')}: expected a PACS as INPUT, such as "
+                "dicomweb+https://host/dicom-web, found a path"
+            )

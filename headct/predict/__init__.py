@@ -15,7 +15,9 @@
 | | `consensus`: several as one |
 | `findings` | `measure`, `lesions`, `midline`, `warnings`: numbers, and what makes them doubtful |
 | | `prior`: an earlier scan of the same patient |
-| `output` | `dicom_seg`: the label map on the original DICOM slices |
+| | `parts`: lesions as regions of one type |
+| `output` | `dicom_seg`, `dicom_sr`, `dicom_sc`: regions on the original slices, report, picture |
+| | `dicom_results`, `dicom_source`, `dicom_codes`, `dicom_uids`: what these are made from |
 | | `view`, `pictures`, `page`, `viewer_page`, `index_page`: what is looked at |
 | | `templates`: pages by jinja2, from the files of the folder beside it |
 | | `storage`: a case's files on disk |

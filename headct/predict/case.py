@@ -71,7 +71,7 @@ def predict_case(
     contents = _Contents(case, scan, source.path)
     for key, file, array in _volumes(name, measured.label, models, results, scan, options):
         contents.add_volume(key, file, array)
-    contents.add_seg(measured.label, options.keep_identifiers)
+    contents.add_dicom(measured, options.keep_identifiers)
     clock.lap("masks")
     contents.add_report(measured, options.save_probabilities, options.viewer)
     clock.lap("report")
@@ -106,7 +106,7 @@ def correct_case(old: Case, source: Source, mask: Path, work: Path, out: Path) -
     case.settings, case.seconds, case.consensus = old.settings, old.seconds, old.consensus
     case.identifiers = old.identifiers
     contents = _Contents(case, scan, source.path)
-    renewed = ("label", "dicom_seg", "html", "png", "json", "viewer")
+    renewed = ("label", "dicom_seg", "dicom_sr", "html", "png", "json", "viewer")
     for key, file in old.files.items():
         if key not in renewed:
             contents.add(key, file, old.path(key).read_bytes())
@@ -121,7 +121,7 @@ def correct_case(old: Case, source: Source, mask: Path, work: Path, out: Path) -
     case.corrected = Correction(file_hash(mask), automatic_ml, dice)
     case.prior = None if old.prior is None else compare_again(old.prior, case)
     contents.add_volume("label", f"{case.name}_seg.nii.gz", label.numpy())
-    contents.add_seg(label.numpy(), bool(old.settings.get("keep_identifiers")))
+    contents.add_dicom(measured, bool(old.settings.get("keep_identifiers")))
     contents.add_report(measured, viewer="viewer" in old.files)
     case.folder = store_case(work, out, case, contents.finish())
     return case
@@ -143,20 +143,20 @@ class _Contents:
         """As NIfTI, with the forms of the scan's file."""
         self.add(key, file, nifti_bytes(array, self.affine, self.path if self.scan.kind == "nifti" else None))
 
-    def add_seg(self, label: np.ndarray, keep_identifiers: bool) -> None:
-        """The label map (X, Y, Z) as DICOM SEG, where the scan is DICOM and allows it."""
+    def add_dicom(self, measured: Measured, keep_identifiers: bool) -> None:
+        """DICOM SEG and structured report, where the scan is DICOM and allows them."""
         if not self.scan.headers:
             return
-        from headct.predict.output.dicom_seg import dicom_seg  # NIfTI needs no DICOM packages
+        from headct.predict.output.dicom_results import dicom_results  # NIfTI needs no DICOM packages
 
         try:
-            seg = dicom_seg(label, self.affine, self.scan.headers, self.case, keep_identifiers)
+            for key, ending, content in dicom_results(measured, self.scan.headers, keep_identifiers):
+                self.add(key, f"{self.case.name}_{ending}", content)
         except Exception as error:  # highdicom and pydicom raise many on headers that miss something
+            missing = "structured report" if "dicom_seg" in self.case.files else "DICOM SEG"
             self.case.warnings.append(
-                f"No DICOM SEG was written, since the images do not allow it: {first_line(error)}"
+                f"No {missing} was written, since the images do not allow it: {first_line(error)}"
             )
-        else:
-            self.add("dicom_seg", f"{self.case.name}_seg.dcm", seg)
 
     def add_report(self, measured: Measured, probability: bool = False, viewer: bool = False) -> None:
         """The pages; the last to be added before `finish`, since they name the others."""

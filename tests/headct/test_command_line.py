@@ -22,6 +22,7 @@ from headct.cli.main import app, main
 from headct.cohort.workers import Workers
 from headct.datasets import prepare as run_prepare
 from headct.datasets.catalogue import CATALOGUE
+from headct.pacs import StudyQuery
 from headct.predict import PredictOptions
 from headct.predict import correct as run_correct
 from headct.reproduce import PAPERS
@@ -234,7 +235,8 @@ def test_cohorts_have_one_way_to_say_where_they_run(shown):
 def test_predict_has_the_options_of_its_function():
     own = inspect.signature(predict.predict).parameters
     options = {field.name: field.default for field in fields(PredictOptions)}
-    assert set(own) == {"input", "bundle", "out", *options, *WHERE}
+    pacs = {field.name for field in fields(StudyQuery)}
+    assert set(own) == {"input", "bundle", "out", *options, *WHERE, *pacs, "send"}
     assert {name: own[name].default for name in options} == {**options, "progress": True}
 
 

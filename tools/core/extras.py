@@ -14,6 +14,7 @@ EXTRAS = {
     "dicom": ("pydicom", "highdicom", "dcm2niix"),
     "registration": ("itk",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "pacs": ("dicomweb-client",),
     "cluster": ("dask", "distributed", "dask-jobqueue"),
 }
 
@@ -35,7 +36,7 @@ def extra_packages(task: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
+        package = (error.name or "").partition(".")[0].replace("_", "-")
         for extra, packages in EXTRAS.items():
             if package in packages:
                 raise InputError(

@@ -1,5 +1,4 @@
-"""A label map as DICOM SEG on the slices that the scanner wrote, whatever its gantry's tilt and their
-distances.
+"""Regions as DICOM SEG on the slices that the scanner wrote, whatever its gantry's tilt and their distances.
 
 The label map lies on the straightened volume. Each original slice knows where its pixels are in the patient,
 so each pixel's centre is looked up in that volume (nearest voxel): no assumption on how the slices lie is
@@ -8,73 +7,34 @@ needed.
 
 from __future__ import annotations
 
-import io
-import re
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headct.predict.findings.parts import Part
+from headct.predict.output.dicom_codes import CATEGORY, place_of, type_of
+from headct.predict.output.dicom_source import SourceImages
+from headct.predict.output.dicom_uids import ResultUIDs
 from tools import __version__
 from tools.core.extras import extra_packages
-from tools.volumes.dicom_file import read_dicom
-from tools.volumes.enhanced_dicom import file_of, with_shared_plane
 
 if TYPE_CHECKING:
     from headct.predict.results import Case
 
 with extra_packages("DICOM SEG"):
     import pydicom
-    from pydicom.uid import CTImageStorage, generate_uid
 
-__all__ = ["CODES", "dicom_seg", "frames_of", "sort_slices"]
+__all__ = ["MAKER", "dicom_seg", "frames_of", "models_of", "series_number", "tracking_uid"]
 
-#: SNOMED CT codes by what a class is called; the first that matches. Only codes that could be verified are
-#: here: epidural and intraventricular blood get the general one, and their segment is named.
-CODES = (
-    (r"subdural|\bsdh\b", "35486000", "Subdural intracranial hemorrhage"),
-    (r"subarachnoid|\bsah\b", "21454007", "Subarachnoid intracranial hemorrhage"),
-    (r"parenchym|intracerebral|\biph\b|\bich\b", "274100004", "Cerebral hemorrhage"),
-    (r"", "1386000", "Intracranial hemorrhage"),
-)
-#: Who and when; DICOM wants all of them present, but they may be empty.
-PERSONAL: tuple[str, ...] = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-)
-PERSONAL += ("ReferringPhysicianName", "StudyDate", "StudyTime")
-#: All that the SEG may take over from the original images unless they keep their identifiers: what its frames
-#: refer to and where they lie. A list of what is allowed, since that of what may name a person has no end.
-ALLOWED = (
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
-    "PositionReferenceIndicator", "Modality", "SeriesNumber", "InstanceNumber", "ImageType", "Rows",
-    "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient",
-    "ImageOrientationPatient", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "DimensionOrganizationSequence",
-    "DimensionIndexSequence",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-)  # fmt: skip
-#: Of the functional groups of an enhanced image, those that say where a frame lies.
-ALLOWED_GROUPS = (
-    "PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence", "FrameContentSequence",
-)  # fmt: skip
-
-
-def sort_slices(headers: Mapping[Path, pydicom.Dataset]) -> list[Path]:
-    """The slices of one series along the normal; those of one multi-frame file in the order of its frames."""
-    if len({file_of(name) for name in headers}) == 1:
-        return list(headers)
-    axes = np.array(next(iter(headers.values())).ImageOrientationPatient, float)
-    normal = np.cross(axes[:3], axes[3:])
-    return sorted(
-        headers, key=lambda name: float(np.array(headers[name].ImagePositionPatient, float) @ normal)
-    )
+#: Who made an object, as highdicom's arguments call it.
+MAKER: dict[str, Any] = {
+    "manufacturer": "hemorrhage-ct-bundles",
+    "manufacturer_model_name": "headct predict",
+    "software_versions": __version__,
+    "device_serial_number": "0",
+}
 
 
 def frames_of(label: np.ndarray, affine: np.ndarray, headers: Sequence[pydicom.Dataset]) -> np.ndarray:
@@ -108,28 +68,25 @@ def frames_of(label: np.ndarray, affine: np.ndarray, headers: Sequence[pydicom.D
 
 
 def dicom_seg(
-    label: np.ndarray,
+    numbers: np.ndarray,
     affine: np.ndarray,
-    headers: Mapping[Path, pydicom.Dataset],
+    parts: Sequence[Part],
+    source: SourceImages,
     case: Case,
-    keep_identifiers: bool = False,
-) -> bytes:
-    """The file: one binary segment for each class of the label map, on the slices that show any of them.
-
-    UIDs refer to the original images, as they must. Unless `keep_identifiers`, the patient's name, number,
-    birth date and sex, the study's date and numbers are left empty, and nothing else is taken over but
-    what places the images (`ALLOWED`).
+    uids: ResultUIDs,
+) -> pydicom.Dataset:
+    """One binary segment for each part, on the slices that show any of them.
 
     Args:
-        label: class values (X, Y, Z), in the orientation of `affine`.
+        numbers: of the parts (X, Y, Z), see `headct.predict.findings.parts`.
         affine: voxels to RAS+ mm.
-        headers: of the original slices by name, see `tools.volumes.enhanced_dicom`; the files are read
-            again, without pixels.
-        case: its classes become segments; its models are named, and whether somebody corrected them.
-        keep_identifiers: copy the patient and the study from the original images.
+        parts: the segments.
+        source: the original images.
+        case: its models are named, and whether somebody corrected the result.
+        uids: of the result.
     """
     with extra_packages("DICOM SEG"):
-        from highdicom import UID, AlgorithmIdentificationSequence
+        from highdicom import AlgorithmIdentificationSequence
         from highdicom.seg import (
             SegmentAlgorithmTypeValues,
             Segmentation,
@@ -137,119 +94,61 @@ def dicom_seg(
             SegmentDescription,
         )
     from pydicom.sr.codedict import codes
-    from pydicom.sr.coding import Code
 
-    slices = sort_slices(headers)
-    files = dict.fromkeys(file_of(name) for name in slices)
-    originals = [_original(file, keep_identifiers) for file in files]
-    _complete(originals)
-    values, models, by_hand = case.classes, case.models, case.corrected is not None
-    frames = frames_of(label, affine, [headers[name] for name in slices])
-    masks = np.stack([frames == value for value in values], -1).astype(np.uint8)
+    by_hand = case.corrected is not None
+    frames = frames_of(numbers, affine, source.slices)
+    name, version, weights = models_of(case)
     algorithm = AlgorithmIdentificationSequence(
-        name=", ".join(model.bundle for model in models)[:64],
+        name=name[:64],
         family=codes.DCM.ArtificialIntelligence,
-        version=", ".join(model.version for model in models)[:64],
-        parameters={"weights sha256": " ".join(digest for model in models for digest in model.sha256)[:1024]},
+        version=version[:64],
+        parameters={"weights sha256": weights[:1024]},
     )
-    segments = []
-    for number, text in enumerate(values.values(), start=1):
-        code, meaning = _code(text)
-        segments.append(
-            SegmentDescription(
-                segment_number=number,
-                segment_label=text[:64],
-                segmented_property_category=Code("49755003", "SCT", "Morphologically Abnormal Structure"),
-                segmented_property_type=Code(code, "SCT", meaning),
-                algorithm_type=SegmentAlgorithmTypeValues["SEMIAUTOMATIC" if by_hand else "AUTOMATIC"],
-                algorithm_identification=algorithm,
-                tracking_uid=UID(),
-                tracking_id=text[:64],
-            )
+    segments = [
+        SegmentDescription(
+            segment_number=part.number,
+            segment_label=part.name[:64],
+            segmented_property_category=CATEGORY,
+            segmented_property_type=type_of(part.kind),
+            anatomic_regions=[place_of(part.kind)],
+            algorithm_type=SegmentAlgorithmTypeValues["SEMIAUTOMATIC" if by_hand else "AUTOMATIC"],
+            algorithm_identification=algorithm,
+            tracking_uid=tracking_uid(uids, part),
+            tracking_id=part.name[:64],
         )
+        for part in parts
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty mask, and values of the scanner that are not quite valid
-        seg = Segmentation(
-            source_images=originals,
-            pixel_array=masks,
+        return Segmentation(
+            source_images=source.images,
+            pixel_array=frames,
             segmentation_type=SegmentationTypeValues.BINARY,
             segment_descriptions=segments,
-            series_instance_uid=UID(),
-            series_number=_series_number(originals[0]),
-            sop_instance_uid=UID(),
+            series_instance_uid=uids.of("SEG series"),
+            series_number=series_number(source.images[0], 1000),
+            sop_instance_uid=uids.of("SEG"),
             instance_number=1,
-            manufacturer="hemorrhage-ct-bundles",
-            manufacturer_model_name="headct predict",
-            software_versions=__version__,
-            device_serial_number="0",
+            **MAKER,
             content_label="HEMORRHAGE",
             content_description="Research use only, not a medical device",
             series_description=f"Hemorrhage, {'corrected' if by_hand else 'automatic'}, research use only",
-            omit_empty_frames=bool(masks.any()),
+            omit_empty_frames=bool(frames.any()),
         )
-    stream = io.BytesIO()
-    seg.save_as(stream)
-    return stream.getvalue()
 
 
-def _original(file: Path, keep_identifiers: bool) -> pydicom.Dataset:
-    """An image without pixels, and with nothing of the patient, the study or the trial unless it is kept."""
-    header = with_shared_plane(read_dicom(file, stop_before_pixels=True))
-    if keep_identifiers:
-        for keyword in PERSONAL:
-            if keyword not in header:
-                setattr(header, keyword, "")
-        if header.get("PatientIdentityRemoved") == "YES" and not header.get("DeidentificationMethod"):
-            header.DeidentificationMethod = "Not stated in the images"
-        return header
-    _keep_only(header, ALLOWED)
-    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for groups in header.get(keyword) or []:
-            _keep_only(groups, ALLOWED_GROUPS)
-            for content in groups.get("FrameContentSequence") or []:
-                _keep_only(content, ("StackID", "InStackPositionNumber", "DimensionIndexValues"))
-    for keyword in PERSONAL:
-        setattr(header, keyword, "")
-    header.PatientIdentityRemoved = "YES"
-    header.DeidentificationMethod = "Only what places the images was taken over"
-    return header
+def models_of(case: Case) -> tuple[str, str, str]:
+    """Names and versions of the models of a case, and the checksums of their weights."""
+    names, versions = ([getattr(m, key) for m in case.models] for key in ("bundle", "version"))
+    return ", ".join(names), ", ".join(versions), " ".join(d for m in case.models for d in m.sha256)
 
 
-def _keep_only(dataset: pydicom.Dataset, keywords: Sequence[str]) -> None:
-    for element in list(dataset):
-        if element.keyword not in keywords:
-            del dataset[element.tag]
+def tracking_uid(uids: ResultUIDs, part: Part) -> str:
+    """By which other objects refer to a part."""
+    return uids.of(f"part {part.number}")
 
 
-def _complete(originals: Sequence[pydicom.Dataset]) -> None:
-    """Add what highdicom needs and some archives leave out; images of one series get the same."""
-    study, series, frame = (generate_uid() for _ in range(3))
-    for original in originals:
-        for keyword, value in (
-            ("SOPClassUID", CTImageStorage), ("SOPInstanceUID", None), ("StudyInstanceUID", study),
-            ("SeriesInstanceUID", series), ("FrameOfReferenceUID", frame), ("PositionReferenceIndicator", ""),
-        ):  # fmt: skip
-            if not original.get(keyword) and not (keyword in original and value == ""):
-                setattr(original, keyword, generate_uid() if value is None else value)
-        if "SliceThickness" not in original and "NumberOfFrames" not in original:
-            original.SliceThickness = None
-        if not original.get("SliceThickness") and "ImagePositionPatient" in original:
-            original.SliceThickness = _distance(originals)
-
-
-def _distance(originals: Sequence[pydicom.Dataset]) -> float:
-    """mm between the first two slices; 1 where there is one."""
-    if len(originals) < 2:
-        return 1.0
-    a, b = (np.array(one.ImagePositionPatient, float) for one in originals[:2])
-    return round(float(np.linalg.norm(a - b)), 4)
-
-
-def _code(text: str) -> tuple[str, str]:
-    return next((code, meaning) for pattern, code, meaning in CODES if re.search(pattern, text, re.I))
-
-
-def _series_number(original: pydicom.Dataset) -> int:
+def series_number(original: pydicom.Dataset, first: int) -> int:
     """A number of its own beside the original's."""
     number: Any = original.get("SeriesNumber")
-    return 1000 + int(number) % 100000 if number is not None else 1000
+    return first + int(number) % 100000 if number is not None else first

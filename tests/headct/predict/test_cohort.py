@@ -40,8 +40,10 @@ def contents(folder: Path) -> dict[str, bytes]:
             if path.name == "report.json":
                 assert json.loads(content)["seconds"]
                 content = re.sub(rb'"seconds": \{.*?\}', b"", content, flags=re.DOTALL)
-            if path.suffix == ".dcm":  # whose UIDs and times are new each time
-                content = pydicom.dcmread(path).PixelData
+            if path.suffix == ".dcm":  # whose times are new each time; its own UIDs are not
+                dataset = pydicom.dcmread(path)
+                content = dataset.get("PixelData") or dataset.ContentSequence
+                files[f"UID of {path.name}"] = dataset.SOPInstanceUID
             files[str(path.relative_to(folder))] = content
     return files
 

@@ -79,7 +79,7 @@ def test_seg_says_what_it_is(result, bright):
         "1386000",
         "SCT",
     )
-    assert segment.segment_label == "blood"
+    assert segment.segment_label == "lesion 1, blood"
     assert segment.algorithm_identification.name == "bright"
 
 
@@ -117,8 +117,9 @@ def test_frames_against_a_look_up_pixel_by_pixel(tilted):
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
-def test_seg_is_valid(result):
-    run = subprocess.run(["dciodvfy", result.cases[0].path("dicom_seg")], capture_output=True, text=True)
+@pytest.mark.parametrize("key", ["dicom_seg", "dicom_sr"])
+def test_objects_are_valid(result, key):
+    run = subprocess.run(["dciodvfy", result.cases[0].path(key)], capture_output=True, text=True)
     assert [line for line in run.stderr.splitlines() if line.startswith("Error")] == []
 
 

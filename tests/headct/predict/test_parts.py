@@ -21,7 +21,7 @@ from headct.predict.input.sources import Source, Study, case_names, find_sources
 from headct.predict.input.words import public_words
 from headct.predict.model.bundle import Segmentation
 from headct.predict.model.consensus import consensus
-from headct.predict.output.dicom_seg import CODES
+from headct.predict.output.dicom_codes import CODES
 from headct.predict.output.storage import write_summary
 from headct.predict.results import Failure, Lesion
 from tools.phantom import HeadPhantom

@@ -1,0 +1,102 @@
+"""What needs no server: addresses, queries, codes, and lesions as regions of one type."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom.sr import _cid_dict
+from pydicom.sr.codedict import codes
+
+from headct.cli.main import main
+from headct.pacs.address import service_url
+from headct.pacs.query import StudyQuery
+from headct.predict.findings.lesions import find_lesions
+from headct.predict.findings.parts import find_parts
+from headct.predict.output import dicom_codes as code
+from tools.core.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("dicomweb+http://host/dicom-web/", "http://host/dicom-web"),
+        ("dicomweb+https://[::1]:8042/a/b", "https://[::1]:8042/a/b"),
+    ],
+)
+def test_addresses(address, expected):
+    assert service_url(address) == expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "dicomweb+http://me:hunter2@host/dicom-web", "https://me:hunter2@host/dicom-web",
+        "dicomweb+https://me:hunter2/@host/", "dicomweb+ftp://host/dicom-web", "dicomweb+https:///dicom-web",
+        "https://host/dicom-web", "dicomweb+https://host/dicom-web?PatientID=1", "dicomweb+http://host:x/",
+    ],
+)  # fmt: skip
+def test_addresses_that_cannot_be_one(address, capsys, tmp_path):
+    assert main(["predict", address, "--study", "1.2", "--out", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "expected" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {}, {"study": "1.2.x"}, {"study": "1." * 40 + "1"}, {"patient_id": "47*"}, {"date_range": "2026"},
+        {"date_range": "20260230"}, {"date_range": "20260202-20260101"}, {"date_range": "-"},
+        {"study": "1.2", "modality": "ct*"},
+    ],
+)  # fmt: skip
+def test_queries_that_cannot_be_one(query):
+    with pytest.raises(InputError, match="expected"):
+        StudyQuery(**query)
+
+
+def test_options_of_a_pacs_need_one(tmp_path, capsys):
+    assert main(["predict", str(tmp_path), "--send"]) == 2
+    assert "--send: expected a PACS as INPUT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("group", "found"),
+    [
+        (7150, [code.CATEGORY]), (7151, [place for _, place in code.PLACES]),
+        (244, list(code.SIDES.values())),
+        (7472, [code.VOLUME]), (7470, [code.LENGTH]), (6141, [code.VALUE]), (100, [code.PROCEDURE]),
+        (240, [code.PRESENT, code.ABSENT]), (7464, [code.MEAN, code.MAXIMUM]),
+    ],
+)  # fmt: skip
+def test_codes_are_of_their_context_groups(group, found):
+    names = _cid_dict.cid_concepts[group]
+    known = {
+        (scheme, getattr(getattr(codes, scheme), name).value) for scheme in names for name in names[scheme]
+    }
+    assert {(one.scheme_designator, one.value) for one in found} <= known
+
+
+def test_parts_are_the_lesions_by_type():
+    """Two lesions, one of two types, and a spot: counted by hand, and as the report has them."""
+    label = np.zeros((30, 30, 10), np.uint8)
+    label[2:10, 2:10, 2:6] = 2
+    label[10:12, 2:10, 2:6] = 3
+    label[20:24, 20:24, 2:4] = 1
+    label[28, 28, 8] = 1
+    hu, spacing = np.where(label == 3, 60.0, 70.0), np.array([5.0, 5.0, 5.0])
+    names = {1: "EDH", 2: "IPH", 3: "IVH"}
+    lesions, small = find_lesions(label, hu, np.diag([5.0, 5, 5, 1]), spacing, names, min_ml=1.0)
+    case = type("Case", (), {"lesions": lesions, "classes": names})
+    numbers, parts = find_parts(label, hu, spacing, case)
+    assert [(p.lesion, p.kind, p.whole) for p in parts] == [
+        (1, "IPH", False), (1, "IVH", False), (2, "EDH", True), (0, "EDH", True),
+    ]  # fmt: skip
+    assert [p.volume_ml for p in parts] == [256 / 8, 64 / 8, 32 / 8, 0]
+    assert [p.mean_hu for p in parts[:3]] == [70, 60, 70]
+    assert parts[0].volume_ml + parts[1].volume_ml == lesions[0].volume_ml
+    assert parts[2].diameter_mm == lesions[1].diameter_mm
+    assert [(numbers == p.number).sum() for p in parts] == [256, 64, 32, 1]
+    assert ((numbers > 0) == (label > 0)).all()
+    assert len(small) == 1
