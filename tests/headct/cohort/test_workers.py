@@ -148,7 +148,11 @@ def test_a_stopped_command_takes_what_runs_on_its_own_processes_with_it(tmp_path
     command = [sys.executable, "-c", CLIENT.replace("scheduler_file=Path(file)", "2"), "", str(tmp_path)]
     pids = [tmp_path / name / "pid" for name in ("a", "b")]
     with subprocess.Popen(
-        [*command, "time.sleep(600)"], start_new_session=True, stderr=subprocess.PIPE, text=True
+        [*command, "time.sleep(600)"],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background process ignores it
     ) as client:
         wait(lambda: all(pid.is_file() and pid.read_text() for pid in pids))
         numbers = [int(pid.read_text()) for pid in pids]
