@@ -206,8 +206,10 @@ def input_shape(metadata: Path) -> list[int]:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those that it comes from."""
-    while error is not None:
+    """The error, and those that it comes from, each once: they may go round in a ring."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 

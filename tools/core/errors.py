@@ -21,9 +21,21 @@ class InputError(ValueError):
 
 def input_error(error: BaseException | None) -> InputError | None:
     """The `InputError` that an error is or comes from; MONAI wraps what a component raises in others."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
+    return next((cause for cause in causes(error) if isinstance(cause, InputError)), None)
+
+
+def causes(error: BaseException | None, context: bool = True) -> Iterator[BaseException]:
+    """An error, and those that it comes from, each once: an error may be raised from one that came from it.
+
+    Args:
+        error: any.
+        context: also follow errors in whose handling another was raised.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (error.__context__ if context else None)
 
 
 def one_line(error: BaseException) -> str | None:
@@ -50,10 +62,9 @@ def disk_is_full(error: BaseException) -> bool:
 
 def _disk_errors(error: BaseException | None) -> Iterator[OSError]:
     """Those of the system that an error is or was raised from; libraries raise `OSError`s of their own."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno is not None and error.strerror:
-            yield error
-        error = error.__cause__
+    for cause in causes(error, context=False):
+        if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
+            yield cause
 
 
 def renamed(message: str, names: Mapping[str, str]) -> str:

@@ -9,7 +9,16 @@ import sys
 
 import pytest
 
-from tools.core.errors import InputError, called, disk_is_full, one_line, plain_input_errors, renamed
+from tools.core.errors import (
+    InputError,
+    called,
+    causes,
+    disk_is_full,
+    input_error,
+    one_line,
+    plain_input_errors,
+    renamed,
+)
 from tools.core.names import listed
 
 
@@ -43,6 +52,19 @@ def test_a_file_that_may_not_grow(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert disk_is_full(wrapped(error.value))
     assert one_line(error.value) == f"a file: expected room on its disk, found: {os.strerror(errno.EFBIG)}"
+
+
+def test_an_error_that_is_raised_from_what_came_from_it():
+    """As when the input error within an error of MONAI's is raised in its place: a ring of causes."""
+    inner, outer = InputError("a.nii.gz: expected a volume, found none"), RuntimeError("wrapped")
+    outer.__cause__, inner.__cause__ = inner, outer
+    assert list(causes(outer)) == [outer, inner]
+    assert input_error(outer) is inner
+    assert one_line(outer) == "a.nii.gz: expected a volume, found none"
+    assert not disk_is_full(outer)
+    first, second = ValueError(), KeyError()
+    first.__context__, second.__context__ = second, first
+    assert input_error(first) is None
 
 
 def test_other_errors_keep_their_traceback():
