@@ -130,7 +130,7 @@ def _datalists(folder: Path) -> None:
     variants: dict[str, object] = {
         "text": "hello", "list": [], "none": {}, "notraining": {"training": []}, "number": {"training": [3]},
         "word": {"training": ["a"]}, "object": {"training": {"a": 1}}, "noimage": {"training": [{"label": "a"}]},
-        "nolabel": {"training": [{"image": "images/case_000.nii.gz", "fold": 0}]}, "twice": {"training": [entry, entry]},
+        "nolabel": {"training": [{"image": f"images/case_00{n}.nii.gz", "fold": n} for n in (0, 1)]}, "twice": {"training": [entry, entry]},
         "missing": {"training": [{**entry, "image": "images/gone.nii.gz"}]},
         "gone_label": {"training": [{**entry, "label": "labels/gone.nii.gz"}]},
         **{

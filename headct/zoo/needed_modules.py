@@ -47,9 +47,18 @@ def _without_comments(text: str) -> str:
     return "\n".join(re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines())
 
 
+def _parsed(script: Path) -> ast.Module:
+    try:
+        return ast.parse(script.read_bytes(), str(script))
+    except (SyntaxError, ValueError) as error:  # the latter of bytes that are no text
+        line = getattr(error, "lineno", None)
+        place = f"{script}, line {line}" if line else str(script)
+        raise InputError(f"{place}: expected Python, found {getattr(error, 'msg', error)}") from error
+
+
 def _imports(script: Path) -> Iterator[str]:
     """Names below `tools` that a script imports, with those it takes from a module, which may be modules."""
-    waiting: list[ast.AST] = [ast.parse(script.read_text(), str(script))]
+    waiting: list[ast.AST] = [_parsed(script)]
     while waiting:
         node = waiting.pop()
         waiting += [child for child in ast.iter_child_nodes(node) if not is_for_types(child)]
@@ -80,7 +89,7 @@ def _files(name: str, tools: Path, source: Path) -> Iterator[Path]:
 
 def _defines(script: Path, name: str) -> bool:
     """Whether a name stands among the definitions or imports of a package's `__init__`."""
-    tree = ast.parse(script.read_text())
+    tree = _parsed(script)
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     names |= {n.asname or n.name for n in ast.walk(tree) if isinstance(n, ast.alias)}

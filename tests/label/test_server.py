@@ -41,8 +41,10 @@ def app(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / "bundles" / name, root / "bundles" / name, ignore=ignore)
         (root / "monaibundle" / "model" / name).symlink_to(root / "bundles" / name)
     write_train_json(root / "bundles" / "se_unet3d", patches_per_case=64)  # not 3,000
-    # nothing is downloaded, and the encoder stays as it is: its weights must have come from model.pt
-    write_train_json(root / "bundles" / "unetpp_pretrained", use_imagenet_pretrain=False, freeze_epochs=None)
+    # nothing is downloaded; and the encoder stays as it is, so that one can see where its weights come from
+    pretrained = root / "bundles" / "unetpp_pretrained"
+    weights = str(pretrained / "models" / "model.pt")
+    write_train_json(pretrained, encoder_weights_path=weights, freeze_epochs=None)
     write_phantoms(root / "set", 3, seed=5, shape=(96, 96, 20), spacing=(2.4, 2.4, 8), folds=2)
     (root / "studies").mkdir()
     for path in (root / "set" / "images").glob("*.nii.gz"):

@@ -157,6 +157,8 @@ def change(path: Path, *gone: str, **values: object) -> None:
         (lambda b: (b / "models/model.ts").write_bytes(bytes(26_000_000)), r"model.ts \(26.0 MB > 25 MB\)"),
         (lambda b: (b / "docs/README.md").write_text("see /home/anna/scans"), "no path of one machine"),
         (lambda b: (b / "LICENSE").unlink(), "the file LICENSE"),
+        (lambda b: (b / "scripts/new.py").write_text("def (:\n"), r"new\.py, line 1: expected Python, found"),
+        (lambda b: (b / "scripts/new.py").write_bytes(b"a = '\xff'\n"), r"new\.py.*: expected Python, found"),
         (
             lambda b: (b / "large_files.yml").write_text("- models/model.ts"),
             "expected a list under the key large_files, found NoneType",
