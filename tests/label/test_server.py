@@ -44,7 +44,7 @@ def app(tmp_path_factory) -> Path:
     # nothing is downloaded; and the encoder stays as it is, so that one can see where its weights come from
     pretrained = root / "bundles" / "unetpp_pretrained"
     weights = str(pretrained / "models" / "model.pt")
-    write_train_json(pretrained, encoder_weights_path=weights, freeze_epochs=None)
+    write_train_json(pretrained, encoder_weights_path=weights, freeze_epochs=None, val_interval=1)
     write_phantoms(root / "set", 3, seed=5, shape=(96, 96, 20), spacing=(2.4, 2.4, 8), folds=2)
     (root / "studies").mkdir()
     for path in (root / "set" / "images").glob("*.nii.gz"):
