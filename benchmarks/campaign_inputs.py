@@ -198,7 +198,7 @@ def _repository(folder: Path) -> None:
     }
     for name, damage in breaks.items():
         root = folder / name
-        shutil.copytree(ROOT / "tools", root / "tools", ignore=caches)
+        shutil.copytree(ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "bundles" / "gan_unet2d", root / "bundles" / "gan_unet2d", ignore=caches)
         if damage is not None:
             damage(root / "bundles" / "gan_unet2d")
