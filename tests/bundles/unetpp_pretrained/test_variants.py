@@ -123,6 +123,8 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
     evaluation.run()
     found = check_evaluated_slices(tmp_path, data["dataset_dir"])
     assert (tmp_path / "slice_metrics" / "precision_recall.png").is_file()
+    columns = (tmp_path / "metrics" / "per_case.csv").read_text().splitlines()[0].split(",")
+    assert ("dice_iph" in columns) == ("types" in name)
 
     if name == "weights" or "anatomy" in name:
         return  # an overlay of training and evaluation

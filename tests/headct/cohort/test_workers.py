@@ -87,6 +87,29 @@ def test_a_worker_whose_disk_is_full_is_left_out(empty_cluster, tmp_path):
     assert sum(tries(out, name) for name, _ in tasks) <= 1 + 6 + 3  # it is not asked again and again
 
 
+def test_a_task_waits_for_a_worker_of_its_own(cluster, tmp_path, wait):
+    """Handed out earlier, it may stand behind a long one while another worker has nothing to do."""
+    from cohort_jobs import train
+
+    text = "\nwhile not os.path.exists('../go'): time.sleep(0.05)\npathlib.Path('result').write_text('done')"
+    drawn: list[str] = []
+
+    def tasks():
+        for name in "abc":
+            drawn.append(name)
+            yield name, (tmp_path / name, text)
+
+    results: list[str] = []
+    thread = threading.Thread(target=lambda: results.extend(gather(train, tasks(), cluster.workers)))
+    thread.start()
+    wait(lambda: all((tmp_path / name / "pid").is_file() for name in "ab"))
+    time.sleep(2)  # it looks for free workers every second
+    assert drawn == ["a", "b"]
+    (tmp_path / "go").touch()
+    thread.join()
+    assert results == ["done"] * 3
+
+
 def test_tasks_that_may_use_a_gpu_go_where_there_is_one(empty_cluster, tmp_path):
     from cohort_jobs import do
 
