@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from pydicom.sr import _cid_dict
@@ -9,7 +11,7 @@ from pydicom.sr.codedict import codes
 
 from headct.cli.main import main
 from headct.pacs.address import service_url
-from headct.pacs.query import StudyQuery
+from headct.pacs.query import StudyQuery, find_studies
 from headct.predict.findings.lesions import find_lesions
 from headct.predict.findings.parts import find_parts
 from headct.predict.output import dicom_codes as code
@@ -100,3 +102,28 @@ def test_parts_are_the_lesions_by_type():
     assert [(numbers == p.number).sum() for p in parts] == [256, 64, 32, 1]
     assert ((numbers > 0) == (label > 0)).all()
     assert len(small) == 1
+
+
+class IgnoresFilters:
+    """A search of a server that does not know what it is asked for; Orthanc knows it."""
+
+    url, client = "https://host", property(lambda self: self)
+
+    def answering(self, task):
+        return nullcontext()
+
+    def search_for_studies(self, offset=0, **_):
+        found = [("1.2.3", "4711"), ("1.2.4", "4712"), ("1.2.5", " 4711 ")]
+        rows = [
+            {"0020000D": {"vr": "UI", "Value": [uid]}, "00100020": {"vr": "LO", "Value": [number]}}
+            for uid, number in found
+        ]
+        return rows[offset:]
+
+
+def test_results_that_were_not_asked_for_are_left_out():
+    assert find_studies(IgnoresFilters(), StudyQuery(study="1.2.4")) == ["1.2.4"]
+    everything = StudyQuery(patient_id="4711", all_studies=True)
+    assert find_studies(IgnoresFilters(), everything) == ["1.2.3", "1.2.5"]
+    with pytest.raises(InputError, match="found none that fits"):
+        find_studies(IgnoresFilters(), StudyQuery(patient_id="4713"))
