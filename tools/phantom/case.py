@@ -46,11 +46,14 @@ class PhantomCase:
 
     def label(self, lesion: Sequence[str]) -> MetaTensor:
         """uint8 0/1 mask of the named hemorrhage types."""
-        values = torch.tensor(
-            [CLASSES[name] for name in lesion], device=self.classes.device, dtype=torch.uint8
-        )
-        mask = torch.isin(self.classes.as_tensor(), values).to(torch.uint8)
-        return MetaTensor(mask, affine=self.affine)
+        return binary_label(self.classes, lesion)
+
+
+def binary_label(classes: MetaTensor, lesion: Sequence[str]) -> MetaTensor:
+    """uint8 0/1 mask of the named hemorrhage types among class values."""
+    values = torch.tensor([CLASSES[name] for name in lesion], device=classes.device, dtype=torch.uint8)
+    mask = torch.isin(classes.as_tensor(), values).to(torch.uint8)
+    return MetaTensor(mask, affine=classes.affine)
 
 
 def voxel_ml(affine: np.ndarray) -> float:

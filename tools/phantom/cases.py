@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 
 from tools.core.errors import InputError
-from tools.phantom.head import HeadPhantom
+from tools.core.files import replacing
+from tools.core.options import options_of
+from tools.phantom.case import binary_label
+from tools.phantom.head import PHANTOM_VERSION, HeadPhantom
 from tools.phantom.kinds import CLASSES, lesion_types
+from tools.phantom.variation import ScanVariation
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["PhantomCases"]
 
@@ -34,9 +44,13 @@ class PhantomCases:
         per_person: cases in a row that show the same person.
         device: where cases are made.
         with_brain: also give the key `brain` (1, X, Y, Z) to the transform.
+        variation: how the scan of each case is changed, see `ScanVariation`; None leaves it.
+        heads_dir: folder in which rendered heads are kept, 6 MB each for 256x256x32, so that another training
+            on the same sources and seed, whatever its network, begins with them; None keeps none.
 
     Raises:
-        InputError: no source, a share that is not positive, an unknown type; and what `HeadPhantom` refuses.
+        InputError: no source, a share that is not positive, an unknown type; and what `HeadPhantom` and
+            `ScanVariation` refuse.
 
     Example:
         >>> small = {"shape": (64, 64, 16), "spacing": (3.6, 3.6, 10.0)}
@@ -53,6 +67,8 @@ class PhantomCases:
         per_person: int = 4,
         device: torch.device | str = "cpu",
         with_brain: bool = False,
+        variation: ScanVariation | Mapping[str, Any] | None = None,
+        heads_dir: str | Path | None = None,
     ) -> None:
         self.sources = [dict(source) for source in sources]
         if not self.sources:
@@ -62,6 +78,7 @@ class PhantomCases:
             raise InputError(f"sources: expected shares above 0, found {shares}")
         self.shares = [share / sum(shares) for share in shares]
         self.with_brain = with_brain
+        self.variation = None if variation is None else options_of(ScanVariation, variation)
         self.transform, self.seed, self.per_person, self.device = (
             transform,
             int(seed),
@@ -74,22 +91,56 @@ class PhantomCases:
         self.lesion = None if lesion == "types" else lesion_types("any", names)
         for source in range(len(self.sources)):
             self._head(source, 0)  # unusable arguments are named before training starts
+        heads = repr([PHANTOM_VERSION, self.sources, self.shares, self.seed, self.per_person])
+        name = hashlib.blake2b(heads.encode(), digest_size=8).hexdigest()
+        self.heads_dir = None if heads_dir is None else Path(heads_dir) / name
 
     @property
     def fingerprint(self) -> str:
         """All that determines the cases but the transform, as text: another one means other images."""
-        return repr([self.sources, self.shares, self.seed, self.per_person, self.lesion])
+        return repr([self.sources, self.shares, self.seed, self.per_person, self.lesion, self.variation])
 
     def __call__(self, index: int) -> dict[str, Any]:
         """Case number `index`: the keys of the transform's result, and `case`, its name."""
-        source = self.source_of(index)
-        case = self._head(source, index).render()
-        label = case.classes if self.lesion is None else case.label(self.lesion)
-        item: dict[str, Any] = {"image": case.image, "label": label}
+        image, classes, brain = self._kept(index) or self._rendered(index)
+        if self.variation is not None:
+            random = np.random.default_rng([self.seed, index, 9])
+            changed = self.variation(image.as_tensor(), classes.as_tensor(), random)
+            image = MetaTensor(changed, affine=image.affine)
+        label = classes if self.lesion is None else binary_label(classes, self.lesion)
+        item: dict[str, Any] = {"image": image, "label": label}
         if self.with_brain:
-            item["brain"] = case.brain
+            item["brain"] = brain
         item = dict(item if self.transform is None else self.transform(item))
         return {**item, "case": f"synthetic_{index:06d}"}
+
+    def _rendered(self, index: int) -> tuple[MetaTensor, MetaTensor, MetaTensor]:
+        case = self._head(self.source_of(index), index).render()
+        volumes = case.image, case.classes, case.brain
+        if self.heads_dir is not None:
+            self.heads_dir.mkdir(parents=True, exist_ok=True)
+            kept: list[Any] = [volume.as_tensor().cpu() for volume in volumes]
+            kept[0] = kept[0].to(torch.int16)  # whole numbers
+            with replacing(self._file(index)) as partial:
+                torch.save([*kept, case.affine.cpu()], partial)
+        return volumes
+
+    def _kept(self, index: int) -> tuple[MetaTensor, MetaTensor, MetaTensor] | None:
+        """Image, classes and brain of a head rendered before; None if there is none that is whole."""
+        if self.heads_dir is None or not self._file(index).is_file():
+            return None
+        try:
+            *volumes, affine = torch.load(self._file(index), map_location=self.device, weights_only=True)
+            volumes[0] = volumes[0].float()
+            image, classes, brain = (MetaTensor(volume, affine=affine) for volume in volumes)
+        except Exception as error:  # torch, zip and pickle each raise their own
+            logger.warning("%s: expected a kept head, found a damaged file (%s)", self._file(index), error)
+            return None
+        return image, classes, brain
+
+    def _file(self, index: int) -> Path:
+        assert self.heads_dir is not None
+        return self.heads_dir / f"head_{index:06d}.pt"
 
     def source_of(self, index: int) -> int:
         """Which of the sources case `index` is made of; the same for all cases of a block."""

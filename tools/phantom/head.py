@@ -30,6 +30,9 @@ from tools.phantom.person import draw_person
 from tools.phantom.render import Scene
 from tools.phantom.scanner import Scanner, check_thickness, draw_scanner
 
+#: Raised whenever the same seed gives another picture, so that old files are not taken for new ones.
+PHANTOM_VERSION = 6
+
 #: Wavelengths in mm of the noise fields fine, mid, long and of the displacement.
 WAVELENGTHS = (10.0, 25.0, 60.0, 120.0, 120.0, 120.0)
 

@@ -24,13 +24,10 @@ from tools.phantom.anatomy.maps import stem
 from tools.phantom.appearance import check_appearance
 from tools.phantom.background import check_background
 from tools.phantom.ct_ich_layout import CtIchLayout
-from tools.phantom.head import HeadPhantom, check_size
+from tools.phantom.head import PHANTOM_VERSION, HeadPhantom, check_size
 from tools.phantom.kinds import check_kind, lesion_types
 from tools.phantom.nifti_layout import NiftiLayout
 from tools.phantom.scanner import check_thickness
-
-#: Raised whenever the same seed gives another picture, so that old files are not taken for new ones.
-PHANTOM_VERSION = 6
 
 LAYOUTS = {layout.name: layout for layout in (NiftiLayout, CtIchLayout)}
 

@@ -16,6 +16,7 @@ from tools.core.errors import InputError
 from tools.core.flags import is_true
 from tools.core.windows import CT_ICH_WINDOW, DisplayWindow
 from tools.slices.load import LoadSlicesd
+from tools.slices.resize import ResizeSlicesd
 from tools.symmetry.canonical import HEAD_HU
 from tools.symmetry.transform import SymmetryMapd
 
@@ -152,7 +153,7 @@ class SlicePreprocessing(Compose):
         steps += [
             WindowChannelsd("image", windows or [window], bone_hu),
             Padd(pair, PadToSquare(), **optional),
-            Resized("image", (*size, -1), mode="trilinear", anti_aliasing=True),
+            ResizeSlicesd("image", size),
             Resized("label", (*size, -1), mode="nearest-exact", **optional),
         ]
         super().__init__(steps)

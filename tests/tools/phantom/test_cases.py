@@ -46,6 +46,46 @@ def test_lists_are_drawn_from():
     assert {round(float(case["image"].affine[2, 2])) for case in seen} == {13, 15}
 
 
+def test_heads_are_kept_for_the_next_training(tmp_path, caplog):
+    options = {
+        "sources": [{**SMALL, "kind": "sah+iph"}],
+        "seed": 1,
+        "heads_dir": tmp_path,
+        "with_brain": True,
+    }
+    fresh, (kept,) = PhantomCases(**options)(3), tmp_path.glob("*/head_000003.pt")
+    again = PhantomCases(**options)(3)
+    plain = PhantomCases(**{**options, "heads_dir": None})(3)
+    for case in (fresh, again):
+        for key in ("image", "label", "brain"):
+            assert torch.equal(case[key], plain[key])
+            assert case[key].dtype == plain[key].dtype
+            assert torch.equal(case[key].affine, plain[key].affine)
+
+    volumes = torch.load(kept, weights_only=True)  # it is read: what stands there comes out
+    torch.save([volumes[0] + 7, *volumes[1:]], kept)
+    assert torch.equal(PhantomCases(**options)(3)["image"], plain["image"] + 7)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert torch.equal(PhantomCases(**options)(3)["image"], plain["image"])
+    assert "damaged" in caplog.text
+    # other types of lesion and other variations come from the same heads, other sources do not
+    PhantomCases(**{**options, "lesion": "iph", "variation": {}})(3)
+    assert len(list(tmp_path.glob("*/*.pt"))) == 1
+    PhantomCases(**{**options, "sources": [{**SMALL, "kind": "edh"}]})(3)
+    assert len(list(tmp_path.glob("*/*.pt"))) == 2
+
+
+def test_each_case_has_its_variation():
+    sources = [{**SMALL, "kind": "any"}]
+    plain, varied = PhantomCases(sources, seed=2), PhantomCases(sources, seed=2, variation={"share": 1.0})
+    first, second = (varied(index)["image"] - plain(index)["image"] for index in (0, 1))
+    assert first.std() > 0.1
+    assert not torch.equal(first, second)
+    assert torch.equal(varied(0)["image"], varied(0)["image"])
+    assert torch.equal(varied(0)["label"], plain(0)["label"])
+    assert varied.fingerprint != plain.fingerprint
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -54,6 +94,7 @@ def test_lists_are_drawn_from():
         ({"sources": [{"kind": "stroke"}]}, "unknown kind"),
         ({"sources": [SMALL], "lesion": "stroke"}, "unknown lesion"),
         ({"sources": [SMALL], "per_person": 0}, "per_person"),
+        ({"sources": [SMALL], "variation": {"nois": 2}}, "ScanVariation: expected options among"),
     ],
 )
 def test_wrong_arguments_are_named_at_once(arguments, message):
