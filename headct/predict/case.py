@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from monai.transforms import Orientation
 
+from headct.predict.findings.head import find_head
 from headct.predict.findings.measure import Measured, measure, measure_label
 from headct.predict.findings.prior import compare, compare_again
 from headct.predict.input.scan import Scan, read_scan
@@ -58,11 +59,13 @@ def predict_case(
     clock = _Clock()
     scan = read_scan(source, options.series, work, options.allow_gaps)
     clock.lap("read")
+    head = find_head(scan)
+    clock.lap("head")
     results = []
     for model in models:
         results.append(model.segment(scan.volume, options.uncertainty))
         clock.lap(model.name)
-    measured = measure(name, scan, models, results, float(options.min_ml))
+    measured = measure(name, scan, head, models, results, float(options.min_ml))
     clock.lap("measure")
     case = measured.case
     case.settings = settings
@@ -101,7 +104,7 @@ def correct_case(old: Case, source: Source, mask: Path, work: Path, out: Path) -
     if unknown:
         known = ", ".join(f"{value} ({name})" for value, name in old.classes.items())
         raise InputError(f"{mask}: expected the values 0, {known}, found {unknown[0]}")
-    measured = measure_label(old.name, scan, label, old.classes, old.models, old.min_ml)
+    measured = measure_label(old.name, scan, find_head(scan), label, old.classes, old.models, old.min_ml)
     case = measured.case
     case.settings, case.seconds, case.consensus = old.settings, old.seconds, old.consensus
     case.identifiers = old.identifiers
@@ -194,8 +197,8 @@ def _volumes(
         (options.save_uncertainty, "uncertainty", "deviation"),
     ):
         for model, result in zip(models, results, strict=True):
-            values = getattr(result, attribute)
-            if wanted and values is not None:
+            values = getattr(result, attribute) if wanted else None
+            if values is not None:
                 part = f"_{model.name}" if len(models) > 1 else ""
                 yield f"{what}{part}", f"{name}{part}_{what}.nii.gz", values.numpy()
     if options.save_ct and scan.kind == "dicom":

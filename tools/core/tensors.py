@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from tools.core.errors import InputError
+
+SLAB = 32  # slices that are copied at a time
 
 
 def plain(x: Any) -> Tensor:
@@ -47,6 +50,25 @@ def voxel_spacing(affine: Tensor) -> tuple[float, float, float]:
     """Voxel size in mm along each axis of a volume with the 4x4 `affine`."""
     x, y, z = torch.linalg.norm(torch.as_tensor(affine, dtype=torch.float64)[:3, :3], dim=0).tolist()
     return x, y, z
+
+
+def block_means(volume: Tensor, factor: Sequence[int], rest: bool = False) -> Tensor:
+    """Means over blocks of `factor` voxels of a volume (X, Y, Z), some slices at a time.
+
+    `avg_pool3d` makes a copy of a volume whose axes lie in another order in memory, as most files' do.
+
+    Args:
+        volume: float32.
+        factor: voxels of a block along each axis.
+        rest: keep the blocks at the far edges that are not full, as means of what they have.
+    """
+    depth = factor[2] * max(1, SLAB // factor[2])
+    count = volume.shape[2] if rest else volume.shape[2] // factor[2] * factor[2]
+    means = []
+    for slab in volume[..., :count].split(depth, -1):
+        block = (factor[0], factor[1], min(factor[2], slab.shape[2]))
+        means.append(avg_pool3d(slab[None, None], block, ceil_mode=rest, count_include_pad=not rest)[0, 0])
+    return torch.cat(means, -1)
 
 
 def bounding_box(mask: Tensor, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:

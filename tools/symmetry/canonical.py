@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tools.core.errors import InputError
+from tools.core.tensors import block_means
 
 GRID_MM = 2.0
 GRID_SHAPE = (96, 112, 88)  # 192 x 224 x 176 mm: a head, from the vertex down
@@ -161,7 +162,7 @@ def _pool(image: torch.Tensor, affine: torch.Tensor, mm: float) -> tuple[torch.T
     """Average blocks of whole voxels up to about `mm`; rests at the far edge are dropped."""
     spacing = affine[:3, :3].norm(dim=0)
     factor = [max(1, min(n, round(mm / float(s)))) for n, s in zip(image.shape, spacing, strict=True)]
-    pooled = F.avg_pool3d(image[None, None], factor)[0, 0]
+    pooled = block_means(image, factor)
     step = torch.tensor(factor, dtype=torch.float64, device=affine.device)
     matrix = affine.clone()
     matrix[:3, 3] += matrix[:3, :3] @ ((step - 1) / 2)

@@ -20,7 +20,7 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 
 from tools.core.errors import InputError
-from tools.core.tensors import plain, with_metadata_of
+from tools.core.tensors import block_means, plain, with_metadata_of
 
 WORKING_MM = 1.0  # masks are found on a grid of about this spacing; finer detail is noise to them
 AIR_HU = -1024.0
@@ -208,7 +208,7 @@ def _on_working_grid(
 ) -> torch.Tensor:
     """Mask that `find` makes on blocks of about `mm`, brought back to the image's voxels."""
     factor = [max(1, round(mm / s)) for s in spacing]
-    coarse = F.avg_pool3d(image[None, None], factor, ceil_mode=True, count_include_pad=False)[0, 0]
+    coarse = block_means(image, factor, rest=True)
     mask = find(coarse, [s * f for s, f in zip(spacing, factor, strict=True)])
     if max(factor) == 1:
         return mask
@@ -217,17 +217,16 @@ def _on_working_grid(
     if factor[2] > 1:  # trilinear is linear along z, then bilinear: some slices at a time take less memory
         coarse_mask = F.interpolate(coarse_mask, scale_factor=[1.0, 1.0, float(factor[2])], mode="trilinear")
     scale = [float(factor[0]), float(factor[1]), 1.0]
-    parts = [
-        F.interpolate(part, scale_factor=scale, mode="trilinear")[0, 0, :x, :y] >= 0.5
-        for part in coarse_mask[..., :z].split(32, dim=-1)
-    ]
-    return torch.cat(parts, -1)
+    result = torch.empty((x, y, z), dtype=torch.bool, device=image.device)
+    for part, place in zip(coarse_mask[..., :z].split(32, dim=-1), result.split(32, dim=-1), strict=True):
+        place.copy_(F.interpolate(part, scale_factor=scale, mode="trilinear")[0, 0, :x, :y] >= 0.5)
+    return result
 
 
 def _head_box(hu: torch.Tensor, grid: Sequence[float]) -> tuple[slice, ...] | None:
     """Box around the head, from the vertex down: skips the air, table and neck that cost time."""
     step = [max(1, round(4 / g)) for g in grid]
-    pooled = F.avg_pool3d(hu[None, None], step, ceil_mode=True, count_include_pad=False)[0, 0]
+    pooled = block_means(hu, step, rest=True)
     head = _largest(pooled > HEAD_HU)
     if not head.any():
         return None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings as python_warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from monai.data import MetaTensor
-from monai.transforms import Orientation
-from nibabel.orientations import apply_orientation, io_orientation
 
+from headct.predict.findings.head import Head, in_ras
 from headct.predict.findings.lesions import find_lesions, inner_table
 from headct.predict.findings.midline import midline_shift
 from headct.predict.findings.warnings import LOW_SCORE, volume_warnings
@@ -20,11 +17,6 @@ from headct.predict.input.scan import Scan
 from headct.predict.model.bundle import BundleModel, Segmentation
 from headct.predict.model.consensus import RULE, consensus
 from headct.predict.results import Case, Lesion, Midline, Model, Uncertainty
-from tools.core.errors import InputError
-from tools.core.tensors import plain
-from tools.symmetry.plane import estimate_symmetry_plane
-from tools.volumes.brain import extract_brain
-from tools.volumes.orientation import default_affine, orientation_doubts
 
 __all__ = ["Measured", "density_warnings", "measure", "measure_label", "verdict"]
 
@@ -42,7 +34,7 @@ class Measured:
         affine: voxels of these to RAS+ mm.
         parts: further label maps by name: of each model where there are several, and of all before a
             correction.
-        deviation: mean of the models' uncertainty maps; None without.
+        deviation: mean of the models' uncertainty maps, with any sign if it is of one; None without.
         probability: mean of the models' probability maps.
     """
 
@@ -59,36 +51,41 @@ class Measured:
 
 
 def measure(
-    name: str, scan: Scan, models: Sequence[BundleModel], results: Sequence[Segmentation], min_ml: float
+    name: str,
+    scan: Scan,
+    head: Head,
+    models: Sequence[BundleModel],
+    results: Sequence[Segmentation],
+    min_ml: float,
 ) -> Measured:
     """Measure one case as the models segmented it.
 
     Args:
         name: of the case.
         scan: see `headct.predict.input.scan`.
+        head: what `find_head` finds in it.
         models, results: the bundles and what each of them made of the scan.
         min_ml: smaller lesions are not counted as hemorrhage.
-
-    Raises:
-        InputError: there is no brain in the scan.
     """
     volume = scan.volume
     voxel_ml = float(np.prod(np.asarray(volume.pixdim, dtype=float))) / 1000
     described = [_model(m, r, voxel_ml) for m, r in zip(models, results, strict=True)]
     classes = models[0].names if len(models) == 1 else {1: "hemorrhage"}
-    measured = measure_label(name, scan, consensus(results), classes, described, min_ml)
+    measured = measure_label(name, scan, head, consensus(results), classes, described, min_ml)
     measured.case.warnings += _disagreement(described, min_ml)
-    measured.deviation = _mean_map(volume, [r.deviation for r in results])
+    spreads = [r.spread if len(results) == 1 else r.deviation for r in results]
+    measured.deviation = _mean_map(volume, spreads)
     measured.probability = _mean_map(volume, [r.probability for r in results])
     if len(models) > 1:
         measured.case.consensus = RULE
-        measured.parts = {m.name: _array(volume, r.label) for m, r in zip(models, results, strict=True)}
+        measured.parts = {m.name: in_ras(volume, r.label) for m, r in zip(models, results, strict=True)}
     return measured
 
 
 def measure_label(
     name: str,
     scan: Scan,
+    head: Head,
     label: Any,
     classes: Mapping[int, str],
     models: Sequence[Model],
@@ -99,39 +96,24 @@ def measure_label(
     Args:
         name: of the case.
         scan: see `headct.predict.input.scan`.
+        head: what `find_head` finds in it.
         label: (X, Y, Z) uint8, class values, in the orientation of the scan's file.
         classes: names of these values.
         models: for the report.
         min_ml: smaller lesions are not counted as hemorrhage.
-
-    Raises:
-        InputError: there is no brain in the scan.
     """
-    volume = scan.volume
-    ras: Any = Orientation(axcodes="RAS", labels=None)(MetaTensor(volume.as_tensor(), affine=volume.affine))
-    affine, spacing = np.asarray(ras.affine), np.asarray(ras.pixdim, dtype=float)
-    caught: list[str] = []
-    with python_warnings.catch_warnings(record=True) as shown:
-        python_warnings.simplefilter("always", UserWarning)
-        brain = plain(extract_brain(ras))[0].numpy().astype(bool)
-        plane, score = _plane(ras)
-    del ras  # a copy, where the order of voxels differs; what follows is a view of the scan
-    hu = _array(volume, volume.as_tensor()[0])
-    caught += [str(w.message) for w in shown if "skull" in str(w.message)]
-    doubts = orientation_doubts(hu, brain, affine)
-    if scan.kind == "nifti":
-        doubts = default_affine(volume.affine.numpy(), volume.shape[1:]) + doubts
-    final = _array(volume, label)
+    hu, brain, affine, spacing = head.hu, head.brain, head.affine, head.spacing
+    final = in_ras(scan.volume, label)
     skull = inner_table(hu, brain, affine, spacing)
     counted, small = find_lesions(
-        final, hu, affine, spacing, classes, None if doubts else plane, skull, min_ml
+        final, hu, affine, spacing, classes, None if head.doubts else head.plane, skull, min_ml
     )
     midline = Midline(reason="not estimated: it is not known how the head lies")
-    if not doubts:
-        midline = midline_shift(hu, final > 0, brain, affine, plane, score, LOW_SCORE)
+    if not head.doubts:
+        midline = midline_shift(hu, final > 0, brain, affine, head.plane, head.score, LOW_SCORE)
     volume_ml = sum(lesion.volume_ml for lesion in counted)
-    notes = [*scan.notes, *doubts, *volume_warnings(hu, brain, affine, spacing, score)]
-    if caught:
+    notes = [*scan.notes, *head.doubts, *volume_warnings(hu, brain, affine, spacing, head.score)]
+    if head.open_skull:
         notes.append("The skull has a large hole: the brain mask may be wrong.")
     notes += _cut_lesions(counted, hu.shape[2]) + density_warnings(counted)
     case = Case(
@@ -149,7 +131,7 @@ def measure_label(
         models=list(models),
         consensus="",
         warnings=notes,
-        scan={**scan.facts, "symmetry score": "none" if score is None else f"{score:.2f}"},
+        scan={**scan.facts, "symmetry score": "none" if head.score is None else f"{head.score:.2f}"},
         files={},
         classes=dict(classes),
     )
@@ -174,27 +156,14 @@ def verdict(volume_ml: float, lesions: int, min_ml: float) -> str:
     return f"Hemorrhage found: {volume_ml:.1f} mL, {lesions} lesion{'s' if lesions > 1 else ''}"
 
 
-def _plane(ras: Any) -> tuple[tuple[np.ndarray, float] | None, float | None]:
-    try:
-        plane = estimate_symmetry_plane(ras)
-    except InputError:
-        return None, None
-    return (plane.normal.numpy(), float(plane.offset)), float(plane.score)
-
-
-def _array(volume: Any, values: Any) -> np.ndarray:
-    """A view of values (X, Y, Z) on the grid of `volume`, turned to RAS."""
-    return apply_orientation(values.numpy(), io_orientation(volume.affine.numpy()))
-
-
 def _mean_map(volume: Any, maps: Sequence[Any]) -> np.ndarray | None:
     maps = [values for values in maps if values is not None]
     if len(maps) < 2:
-        return _array(volume, maps[0]) if maps else None
+        return in_ras(volume, maps[0]) if maps else None
     mean = maps[0] + maps[1]
     for values in maps[2:]:
         mean.add_(values)
-    return _array(volume, mean.div_(len(maps)))
+    return in_ras(volume, mean.div_(len(maps)))
 
 
 def _model(model: BundleModel, result: Segmentation, voxel_ml: float) -> Model:

@@ -207,7 +207,8 @@ class BundleModel:
             return self._segment(volume, uncertainty)
 
     def _segment(self, volume: Any, uncertainty: bool) -> Segmentation:
-        item = self.preprocessing({"image": volume.clone()})
+        image = MetaTensor(volume.as_tensor()).copy_meta_from(volume)  # no copy: transforms leave it as it is
+        item = self.preprocessing({"image": image})
         shown = {key: value for key, value in item.items() if isinstance(value, torch.Tensor)}
         image, _, args, kwargs = _four(self.prepare(list_data_collate([shown]), self.device))
         several = len(self.weights) > 1
@@ -218,39 +219,56 @@ class BundleModel:
             elif uncertainty:
                 flipped = {key: _flip(value) for key, value in kwargs.items()}
                 other = _flip(self.inferer(_flip(image), self.network, *args, **flipped)).cpu()
-                extra = (_lesion(other) - _lesion(pred)) / 2
+                extra = (_lesion(other[0]) - _lesion(pred[0]))[None, None] / 2
             else:
                 extra = torch.zeros_like(pred[:, :0])
-        item = {key: item[key] for key in item if key != "brain"}
-        item["pred"] = MetaTensor(pred[0])
-        source = dict(item)
+        source = {key: item[key] for key in item if key != "brain"}
+        item = {**source, "pred": MetaTensor(pred[0])}
         probability = spread = invert = None
         for transform in self.postprocessing:
-            item = _in_slabs(transform, item) if isinstance(transform, VOXELWISE) else transform(item)
             if isinstance(transform, Invertd):
-                invert, probability = transform, _lesion(plain(item["pred"])[None])[0, 0]
+                invert = transform
+                item["pred"] = _each_channel(invert, item)
+                probability = _lesion(item["pred"])
+            elif isinstance(transform, VOXELWISE):
+                item = _in_slabs(transform, item)
+            else:
+                item = transform({**item, "pred": _whole(item["pred"])})
         if invert is None:
             raise InputError(f"{self.name}: expected `Invertd` in its postprocessing, found none")
-        label = plain(item["pred"])[0].to(torch.uint8)
+        label = plain(_whole(item["pred"]))[0].to(torch.uint8)
         if label.shape != volume.shape[1:]:
             raise InputError(
                 f"{self.name}: expected a label map of the scan's shape {tuple(volume.shape[1:])}, "
                 f"found {tuple(label.shape)}"
             )
         del item
-        if extra.shape[1]:  # by itself, since all channels together would be the largest thing in memory
+        if extra.shape[1]:
             source["pred"] = MetaTensor(extra[0])
             spread = plain(invert(source)["pred"])[0]
         return Segmentation(label, probability, spread, paired=not several)
 
 
+def _each_channel(invert: Any, item: dict[str, Any]) -> list[Any]:
+    """The channels of `pred`, inverted one after the other: a step back copies what it is given."""
+    return [invert({**item, "pred": channel})["pred"] for channel in item["pred"].split(1)]
+
+
+def _whole(pred: Any) -> Any:
+    """`pred` in one piece."""
+    if isinstance(pred, list):
+        return MetaTensor(torch.cat([plain(channel) for channel in pred])).copy_meta_from(pred[0])
+    return pred
+
+
 def _in_slabs(transform: Any, item: dict[str, Any]) -> dict[str, Any]:
     """What a transform that looks at each voxel alone makes of `pred`, as uint8, a slab after the other."""
-    made = [
-        plain(transform({**item, "pred": slab})["pred"]).to(torch.uint8)
-        for slab in item["pred"].split(SLAB, dim=-1)
-    ]
-    return {**item, "pred": MetaTensor(torch.cat(made, -1)).copy_meta_from(item["pred"])}
+    channels = item["pred"] if isinstance(item["pred"], list) else [item["pred"]]
+    made = []
+    for first in range(0, channels[0].shape[-1], SLAB):
+        slab = [channel[..., first : first + SLAB] for channel in channels]
+        made.append(plain(transform({**item, "pred": _whole(slab)})["pred"]).to(torch.uint8))
+    return {**item, "pred": MetaTensor(torch.cat(made, -1)).copy_meta_from(channels[0])}
 
 
 def _check_finite(path: Path, state: Mapping[str, torch.Tensor]) -> None:
@@ -305,12 +323,16 @@ def _without_savers(postprocessing: Any) -> list[Any]:
     return [step for step in steps if not isinstance(step, SaveImaged | SaveImage)]
 
 
-def _lesion(pred: Any) -> Any:
-    """Probability (B, 1, ...) of any class but the background.
+def _lesion(channels: Any) -> Any:
+    """Probability (X, Y, Z) of any class but the background, of (C, X, Y, Z) or a list of (1, X, Y, Z).
 
     Not one minus the background's: where a crop to the brain is undone, all channels are 0.
     """
-    return pred if pred.shape[1] == 1 else pred[:, 1:].sum(1, keepdim=True)
+    parts = [plain(channel).reshape(channel.shape[-3:]) for channel in channels]
+    lesion = parts[0] if len(parts) == 1 else parts[1]
+    for part in parts[2:]:
+        lesion = lesion + part if part is parts[2] else lesion.add_(part)
+    return lesion
 
 
 def _flip(value: Any) -> Any:

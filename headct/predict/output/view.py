@@ -118,11 +118,12 @@ def make_view(measured: Measured, probability: bool = False) -> View:
     pixel = max(min(sx, sy), (wide_mm * high_mm * depth / MOST_VOXELS) ** 0.5)
     size = max(1, round(wide_mm / pixel)), max(1, round(high_mm / pixel))
 
-    def resized(volume: np.ndarray, smooth: bool) -> np.ndarray:
+    def resized(volume: np.ndarray, smooth: bool, size_alone: bool = False) -> np.ndarray:
         how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
         planes = []
         for z in range(0, count, averaged):
             slab = volume[x, y, z : z + averaged]
+            slab = np.abs(slab) if size_alone else slab
             plane = slab.mean(2, dtype=np.float32) if smooth else slab.max(2)
             upright = np.ascontiguousarray(plane[::-1, ::-1].T)
             planes.append(np.asarray(Image.fromarray(upright).resize(size, how)))
@@ -136,7 +137,7 @@ def make_view(measured: Measured, probability: bool = False) -> View:
         ("probability", PROBABLE, measured.probability if probability else None, 1.0),
     ):
         if values is not None:
-            levels = (resized(values, True) * (LEVELS / full)).round().clip(0, LEVELS).astype(np.uint8)
+            levels = (resized(values, True, True) * (LEVELS / full)).round().clip(0, LEVELS).astype(np.uint8)
             overlays.append(Overlay(name, colour, levels))
 
     def place(world: Sequence[float]) -> tuple[int, int, int]:

@@ -30,23 +30,25 @@ def test_spacing_inverse_restores_the_grid():
 
 @pytest.mark.parametrize("pixdim", [(1.2, 1.2, 5.0), (3.0, 2.5, 1.0), (0.7, 0.9, 2.0)])
 @pytest.mark.parametrize("sheared", [False, True])
-def test_undone_in_parts_as_monai_does_at_once(pixdim, sheared):
-    """Values only in a box, as of a brain; also where they reach the border."""
+def test_in_parts_as_monai_does_at_once(pixdim, sheared):
+    """There, and back with values only in a box, as of a brain; also where they reach the border."""
     affine = torch.diag(torch.tensor([0.8, 0.8, 1.5, 1.0], dtype=torch.float64))
     affine[:3, 3] = torch.tensor([-20.0, 3, 7])
     if sheared:
         affine[1, 2] = 0.4
     generator = torch.Generator().manual_seed(1)
+    image = MetaTensor(torch.rand(1, 31, 28, 45, generator=generator), affine=affine.clone())
+    peer, resample = Spacingd("image", pixdim), ResampleSpacingd("image", pixdim)
+    there, expected = (one({"image": image.clone()})["image"] for one in (resample, peer))
+    assert there.shape == expected.shape
+    torch.testing.assert_close(there.as_tensor(), expected.as_tensor(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(there.affine, expected.affine)
     for box in (np.s_[:, 8:14, 9:15, 4:9], np.s_[:, :5, 9:, 2:], np.s_[:, :, :, :], np.s_[:, :0]):
-        values = torch.zeros(1, 31, 28, 45)
-        resample = ResampleSpacingd("image", pixdim)
-        made = resample({"image": MetaTensor(values, affine=affine.clone())})["image"]
-        filled = torch.zeros(2, *made.shape[1:])
+        filled = torch.zeros(2, *there.shape[1:])
         filled[box] = torch.rand(filled[box].shape, generator=generator)
-        first, second = (MetaTensor(filled.clone()).copy_meta_from(made) for _ in range(2))
-        expected = Spacingd.inverse(resample, {"image": first})["image"]
-        found = resample.inverse({"image": second})["image"]
-        assert found.shape == expected.shape == (2, 31, 28, 45)
-        torch.testing.assert_close(found.as_tensor(), expected.as_tensor(), atol=1e-6, rtol=0)
+        at_once = peer.inverse({"image": MetaTensor(filled.clone()).copy_meta_from(expected)})["image"]
+        found = resample.inverse({"image": MetaTensor(filled.clone()).copy_meta_from(there)})["image"]
+        assert found.shape == at_once.shape == (2, 31, 28, 45)
+        torch.testing.assert_close(found.as_tensor(), at_once.as_tensor(), atol=1e-6, rtol=0)
         assert torch.allclose(found.affine, affine)
         assert found.applied_operations == []
