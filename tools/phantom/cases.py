@@ -47,6 +47,7 @@ class PhantomCases:
         variation: how the scan of each case is changed, see `ScanVariation`; None leaves it.
         heads_dir: folder in which rendered heads are kept, 6 MB each for 256x256x32, so that another training
             on the same sources and seed, whatever its network, begins with them; None keeps none.
+        heads: after so many cases the same heads come again, each with another variation; None makes new ones.
 
     Raises:
         InputError: no source, a share that is not positive, an unknown type; and what `HeadPhantom` and
@@ -69,6 +70,7 @@ class PhantomCases:
         with_brain: bool = False,
         variation: ScanVariation | Mapping[str, Any] | None = None,
         heads_dir: str | Path | None = None,
+        heads: int | None = None,
     ) -> None:
         self.sources = [dict(source) for source in sources]
         if not self.sources:
@@ -85,8 +87,10 @@ class PhantomCases:
             int(per_person),
             device,
         )
-        if self.per_person < 1:
-            raise InputError(f"per_person: expected 1 or more, found {per_person}")
+        self.heads = None if heads is None else int(heads)
+        for option, number in (("per_person", self.per_person), ("heads", self.heads)):
+            if number is not None and number < 1:
+                raise InputError(f"{option}: expected 1 or more, found {number}")
         names = tuple(CLASSES) if lesion == "any" else tuple(part.strip() for part in lesion.split(","))
         self.lesion = None if lesion == "types" else lesion_types("any", names)
         for source in range(len(self.sources)):
@@ -98,11 +102,13 @@ class PhantomCases:
     @property
     def fingerprint(self) -> str:
         """All that determines the cases but the transform, as text: another one means other images."""
-        return repr([self.sources, self.shares, self.seed, self.per_person, self.lesion, self.variation])
+        made = [self.sources, self.shares, self.seed, self.per_person, self.heads]
+        return repr([*made, self.lesion, self.variation])
 
     def __call__(self, index: int) -> dict[str, Any]:
         """Case number `index`: the keys of the transform's result, and `case`, its name."""
-        image, classes, brain = self._kept(index) or self._rendered(index)
+        head = index if self.heads is None else index % self.heads
+        image, classes, brain = self._kept(head) or self._rendered(head)
         if self.variation is not None:
             random = np.random.default_rng([self.seed, index, 9])
             changed = self.variation(image.as_tensor(), classes.as_tensor(), random)

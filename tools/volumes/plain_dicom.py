@@ -37,7 +37,8 @@ def _undecoded(image: pydicom.Dataset, error: Exception) -> str:
         return f"expected pixels that can be decoded, found {error}"
     return (
         f"expected pixels that can be decoded, found {image.BitsStored} bits in {syntax.name} ({syntax}), "
-        "which no decoder here reads; `gdcmconv --raw` or `dcmdjpeg` writes the files without compression"
+        "which no decoder here reads; `pip install pylibjpeg pylibjpeg-libjpeg` adds one (licence: GPL), or "
+        "`gdcmconv --raw` or `dcmdjpeg` writes the files without compression"
     )
 
 
