@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
 from monai.losses import DiceCELoss, TverskyLoss
+from monai.transforms import MapTransform
 from torch import Tensor, nn
 
-__all__ = ["BloodAndTypesLoss"]
+__all__ = ["UNKNOWN_TYPE", "BloodAndTypesLoss", "UnknownTyped"]
+
+UNKNOWN_TYPE = 255
+"""Label of blood whose type nobody has stated."""
+
+
+class UnknownTyped(MapTransform):
+    """Labels whose blood is of no stated type: what is above 0 becomes `UNKNOWN_TYPE`."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = (d[key] > 0) * UNKNOWN_TYPE
+        return d
 
 
 class BloodAndTypesLoss(nn.Module):
     """Cross-entropy and Dice of the types, and Tversky's loss of their union (Salehi 2017).
 
     The union is what finds blood, and its loss does not suffer where two types are taken for one another.
-    All Dice terms are over the batch, since most slices and patches lack most types.
+    All Dice terms are over the batch, since most slices and patches lack most types. Blood of unknown type
+    (`UNKNOWN_TYPE`) counts as blood, of the type that the network itself finds likeliest.
 
     Args:
         any_weight: weight of the union's loss beside the mean over the types.
@@ -40,5 +59,9 @@ class BloodAndTypesLoss(nn.Module):
             logits: in shape (batch, 1 + types, spatial...), the background first.
             label: class values in shape (batch, 1, spatial...).
         """
+        unknown = label == UNKNOWN_TYPE
+        if unknown.any():
+            likeliest = logits.detach()[:, 1:].argmax(1, keepdim=True) + 1
+            label = torch.where(unknown, likeliest.to(label.dtype), label)
         blood = 1 - logits.softmax(1)[:, :1]
         return self.types(logits, label) + self.any_weight * self.union(blood, (label > 0).to(blood.dtype))

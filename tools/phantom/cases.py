@@ -47,7 +47,7 @@ class PhantomCases:
         variation: how the scan of each case is changed, see `ScanVariation`; None leaves it.
         heads_dir: folder in which rendered heads are kept, 6 MB each for 256x256x32, so that another training
             on the same sources and seed, whatever its network, begins with them; None keeps none.
-        heads: after so many cases the same heads come again, each with another variation; None makes new ones.
+        heads: after so many cases the same heads come again, each varied otherwise; None makes new ones.
 
     Raises:
         InputError: no source, a share that is not positive, an unknown type; and what `HeadPhantom` and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -25,6 +25,7 @@ class RenewedSampler:
         cases: makes case number n, a dictionary as `RoiPatchSampler` takes it; such as `PhantomCases`.
         pool: cases that an epoch draws from.
         renewed: how many of them are new in the next epoch, from 1 to `pool`.
+        always: further cases, from which every epoch draws: such as a few real ones.
         progress: show a progress bar while cases are made.
         options: further arguments of `RoiPatchSampler`: `roi_size`, `mix`, `patches_per_case` ...
 
@@ -34,7 +35,7 @@ class RenewedSampler:
 
     def __init__(
         self, cases: Callable[[int], Mapping[str, Any]], pool: int = 16, renewed: int = 4,
-        progress: bool = True, **options: Any,
+        progress: bool = True, always: Sequence[Mapping[str, Any]] = (), **options: Any,
     ) -> None:  # fmt: skip
         if not 1 <= renewed <= pool:
             raise InputError(f"renewed: expected from 1 to {pool}, the cases of an epoch, found {renewed}")
@@ -45,6 +46,7 @@ class RenewedSampler:
             progress,
             options,
         )
+        self._always = [always[index] for index in range(len(always))]
         self._kept: dict[int, Mapping[str, Any]] = {}
         self._resume: dict[str, int] | None = None
         self._given = -1  # the epoch that was given out last
@@ -77,4 +79,6 @@ class RenewedSampler:
         new = [index for index in wanted if index not in self._kept]
         for index in tqdm(new, desc="new heads", unit="case", disable=not self.progress, leave=False):
             self._kept[index] = self.cases(index)
-        return RoiPatchSampler([self._kept[index] for index in wanted], progress=False, **self.options)
+        return RoiPatchSampler(
+            [*(self._kept[index] for index in wanted), *self._always], progress=False, **self.options
+        )

@@ -45,6 +45,7 @@ VARIANTS = {
     "types": ({}, "efficientnet_lite0", 3, True),
     "anatomy": ({**CHEAP, **MADE, "freeze_epochs": 0}, "vgg11_bn", 1, True),
     "types anatomy": (MADE, "efficientnet_lite0", 3, True),
+    "types anatomy finetune": (MADE, "efficientnet_lite0", 3, True),
 }
 
 
@@ -82,10 +83,12 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
     folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
     given = (
         {}
-        if name in ("from_scratch", "weights", "types anatomy")
+        if name in ("from_scratch", "weights") or "types anatomy" in name
         else {"encoder_weights_path": str(imagenet[encoder])}
     )
     overlays = [f"variants/{one}.yaml" for one in name.split()]
+    if "finetune" in name:
+        given = {"real": str(Path(data["dataset_dir"], "dataset.json")), "real_fold": 0}
     training = workflow(
         "train",
         "train.yaml",
@@ -98,7 +101,7 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
     network = training.parser.get_parsed_content("network_def")
     training.parser.get_parsed_content("initial_network")
     start = {key: value.clone() for key, value in network.encoder.state_dict().items()}
-    if given:
+    if "encoder_weights_path" in given:
         file = torch.load(imagenet[encoder], weights_only=True)
         assert all(torch.equal(value, file[key]) for key, value in start.items())
     training.run()
@@ -119,6 +122,7 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
         assert all(torch.equal(value, saved[f"encoder.{key}"]) for key, value in start.items())
         assert all(p.grad is None for p in network.encoder.parameters())
 
+    overlays = [one for one in overlays if "finetune" not in one]  # of training alone
     evaluation = workflow("infer", "train.yaml", "evaluate.yaml", *overlays, **data, **folders, **small)
     evaluation.run()
     found = check_evaluated_slices(tmp_path, data["dataset_dir"])

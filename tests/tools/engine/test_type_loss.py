@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tools.engine.type_loss import BloodAndTypesLoss
+from tools.engine.type_loss import UNKNOWN_TYPE, BloodAndTypesLoss, UnknownTyped
 
 
 def by_hand(
@@ -46,3 +46,24 @@ def test_a_mistaken_type_costs_less_than_missed_blood():
         logits[:, kind, 2:6, 2:6] = 6
     loss = BloodAndTypesLoss()
     assert loss(right, label) < loss(other, label) < loss(missed, label)
+
+
+def test_blood_of_unknown_type_counts_as_the_likeliest():
+    torch.manual_seed(2)
+    logits, label = torch.randn(2, 6, 8, 8), torch.randint(0, 6, (2, 1, 8, 8))
+    unknown = torch.rand(2, 1, 8, 8) < 0.5
+    unknown &= label > 0
+    best = logits[:, 1:].argmax(1, keepdim=True) + 1  # never the background
+    loss = BloodAndTypesLoss()
+    partly = label.masked_fill(unknown, UNKNOWN_TYPE)
+    assert float(loss(logits, partly)) == pytest.approx(
+        float(loss(logits, torch.where(unknown, best, label)))
+    )
+    assert int((partly == UNKNOWN_TYPE).sum()) == int(unknown.sum())  # the label is left as it is
+
+
+def test_binary_masks_become_blood_of_unknown_type():
+    label = torch.tensor([[[0, 1], [1, 0]]], dtype=torch.uint8)
+    made = UnknownTyped("label")({"label": label, "image": label})
+    assert made["label"].tolist() == [[[0, 255], [255, 0]]]
+    assert made["image"] is label

@@ -44,6 +44,15 @@ def test_an_epoch_draws_from_its_pool_and_makes_each_case_once():
     assert made.made == list(range(9))
 
 
+def test_cases_that_are_always_there():
+    real = Counted()(99)
+    sampler = RenewedSampler(Counted(), pool=3, renewed=2, always=[real], **OPTIONS)
+    for epoch in range(3):
+        batches = list(sampler)
+        assert len(batches) == len(sampler) == 5  # 20 patches by 4
+        assert cases_of(batches) == {2 * epoch, 2 * epoch + 1, 2 * epoch + 2, 99}
+
+
 @pytest.mark.parametrize("taken", [0, 1, 3, 4])
 def test_goes_on_where_it_was_interrupted(taken):
     whole = RenewedSampler(Counted(), pool=3, renewed=1, seed=5, **OPTIONS)

@@ -289,7 +289,9 @@ def test_twelve_bits_of_lossy_jpeg_are_refused_with_advice(tmp_path):
         d["PixelData"].is_undefined_length = True
 
     folder = write(tmp_path / "a", [dataset(i, extended) for i in range(N)])
-    with pytest.raises(InputError, match=r"000.dcm: .*12 bits in JPEG Extended.*pip install pylibjpeg .*dcmdjpeg") as caught:
+    with pytest.raises(
+        InputError, match=r"000.dcm: .*12 bits in JPEG Extended.*pip install pylibjpeg .*dcmdjpeg"
+    ) as caught:
         read_volume(folder)
     assert "\n" not in str(caught.value)
 
