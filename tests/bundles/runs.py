@@ -13,7 +13,16 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-__all__ = ["check_evaluated_slices", "check_inferred", "held_out_case", "same", "workflow"]
+from tools.phantom import write_phantoms
+
+__all__ = [
+    "check_evaluated_slices",
+    "check_inferred",
+    "check_shipped_weights",
+    "held_out_case",
+    "same",
+    "workflow",
+]
 
 
 def workflow(kind: str, *files: str, **overrides: Any) -> ConfigWorkflow:
@@ -63,3 +72,16 @@ def check_inferred(mask: Path, image: Path, expected: np.ndarray | None = None) 
     assert np.allclose(found.affine, scan.affine, atol=1e-5)
     if expected is not None:
         assert np.array_equal(found.get_fdata() > 0, expected)
+
+
+def check_shipped_weights(tmp_path: Path) -> None:
+    """Inference as it is configured finds the blood of a head that the training never saw."""
+    assert Path("models/model.pt").stat().st_size < 25e6
+    size = {"shape": (256, 256, 12), "spacing": (0.9, 0.9, 12.0)}
+    write_phantoms(tmp_path / "data", cases=1, folds=1, seed=901, kind="iph", **size)
+    folders = {"dataset_dir": tmp_path / "data" / "images", "output_dir": tmp_path / "out"}
+    workflow("infer", "inference.yaml", **folders).run()
+    item = json.loads((tmp_path / "data" / "dataset.json").read_text())["training"][0]
+    truth = nib.load(tmp_path / "data" / item["label"]).get_fdata() > 0
+    found = nib.load(tmp_path / "out" / f"{item['case']}_seg.nii.gz").get_fdata() > 0
+    assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.6

@@ -55,7 +55,10 @@ def test_what_lies_in_it(repository, published, name):
     assert not {"headct/runs/crossval.py", "headct/cli/main.py", "headct/datasets/prepare.py"} & inside
     assert not [entry for entry in names if "__pycache__" in entry]
     configs = archive.parent / full / "configs"
-    overlays = {"unetpp_pretrained": ["variants/weights.yaml"]}.get(name, [])  # how its weights were trained
+    overlays = {  # the network of its weights, where that is not the default
+        "gan_unet2d": ["variants/weights.yaml"],
+        "unetpp_pretrained": ["variants/types.yaml"],
+    }.get(name, [])
     train = ConfigParser.load_config_files([configs / file for file in ("train.yaml", *overlays)])
     assert ConfigParser.load_config_file(configs / "train.json") == train
     inference = ConfigParser.load_config_file(configs / "inference.json")
