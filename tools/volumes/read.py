@@ -158,7 +158,8 @@ def find_volume_files(path: str | Path) -> list[Path]:
 class LoadVolumed(MapTransform):
     """Dictionary version of `read_volume` and `read_label`, in the orientation of the files.
 
-    Entries that are MetaTensors already (MONAI Label passes some) are left as they are.
+    Entries that are MetaTensors already (MONAI Label and MONAI Deploy pass some) are left as they are; those
+    without a channel (X, Y, Z) get one.
 
     Args:
         keys: keys of the CT volumes: paths.
@@ -200,6 +201,8 @@ class LoadVolumed(MapTransform):
                     )
                     if self.converted_dir is not None:
                         self._say_doubts(d[key], stated=path.is_dir())
+            elif d[key].ndim == 3:
+                d[key] = d[key][None]
             first = d[key] if first is None else first
             other = d[key]
             name = first.meta.get("filename_or_obj")

@@ -29,6 +29,9 @@ class SaveMaskd(SaveImaged):
     often called the same in the folder of every patient. A mask keeps both forms (qform and sform) of a
     NIfTI file.
 
+    Where the image came from no file, as in MONAI Deploy, nothing is written: the program that handed the
+    image over takes the mask from the dictionary.
+
     It takes the place of MONAI's `SaveImaged`, which drops the last axis, and with it the affine, of a volume
     of one slice; and is one, so that MONAI Label removes it from the postprocessing.
 
@@ -56,6 +59,8 @@ class SaveMaskd(SaveImaged):
         d = dict(data)
         for key in self.key_iterator(d):
             mask = d[key]
+            if "filename_or_obj" not in mask.meta:
+                continue
             source = Path(mask.meta["filename_or_obj"])
             name = d.get("case") or case_name(source)
             if self.pictures and is_picture(source):

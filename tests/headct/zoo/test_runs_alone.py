@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import ast
-import json
-import os
-import re
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from functools import partial
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
+from tests.headct.zoo.alone import folder_of, only_these, pins, plain, run_python
 from tools.phantom import write_phantoms
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = sorted(path.name for path in (ROOT / "bundles").iterdir())
 OWN = ("tools", "scripts")
-
-
-def folder_of(archive: Path) -> Path:
-    """The folder that was written beside the zip, with the same files."""
-    return archive.parent / archive.name.split("_v")[0]
-
-
-def plain(package: str) -> str:
-    return re.sub(r"[-_.]+", "-", package).lower()
-
-
-def pins(folder: Path) -> dict[str, str]:
-    """Versions of packages by name; torch, MONAI and numpy have fields of their own."""
-    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
-    own = {"torch": "pytorch_version", "monai": "monai_version", "numpy": "numpy_version"}
-    own = {package: metadata[key] for package, key in own.items()}
-    return {plain(name): pin for name, pin in (own | metadata["required_packages_version"]).items()}
 
 
 def imports(script: Path) -> set[str]:
@@ -74,29 +54,6 @@ def test_pins_are_the_versions_that_the_tests_run_with(published, name):
     )
 
 
-def only_these(packages: list[str], folder: Path) -> Path:
-    """Links to packages and to what they require in turn: this environment without the rest."""
-    folder.mkdir()
-    waiting, done = [plain(package) for package in packages], set()
-    while waiting:
-        package = waiting.pop()
-        if package in done:
-            continue
-        done.add(package)
-        try:
-            found = distribution(package)
-        except PackageNotFoundError:  # of torch, for other platforms
-            continue
-        needs = map(Requirement, found.requires or [])
-        waiting += [
-            plain(need.name) for need in needs if not need.marker or need.marker.evaluate({"extra": ""})
-        ]
-        for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-            if not (folder / top).exists():
-                (folder / top).symlink_to(found.locate_file(top))
-    return folder
-
-
 @pytest.fixture
 def alone(published, tmp_path) -> Callable[..., tuple[Path, Callable[..., str]]]:
     """A bundle unpacked elsewhere, and a Python that has its pinned packages and nothing else."""
@@ -106,17 +63,7 @@ def alone(published, tmp_path) -> Callable[..., tuple[Path, Callable[..., str]]]
             archive.extractall(tmp_path)
         folder = tmp_path / folder_of(published[name]).name
         packages = only_these(list(pins(folder)), tmp_path / "packages")
-        environment = {**os.environ, "PYTHONPATH": str(packages), "OMP_NUM_THREADS": "1"}
-
-        def python(*arguments: str) -> str:
-            result = subprocess.run(
-                [sys.executable, "-S", *arguments],  # -S: without this environment's packages
-                cwd=folder, env=environment, capture_output=True, text=True,
-            )  # fmt: skip
-            assert result.returncode == 0, result.stdout + result.stderr
-            return result.stdout
-
-        return folder, python
+        return folder, partial(run_python, packages, folder)
 
     return unpack
 
