@@ -20,7 +20,7 @@ __all__ = ["ship_weights"]
 def ship_weights(source: str | Path, out: str | Path, notes: Mapping[str, Any] | None = None) -> None:
     """Write a plain state_dict in fp16, which loads into a float32 network, and a note beside it.
 
-    A tensor with values beyond fp16's range, such as a large variance of a batch normalisation, stays as it is.
+    A tensor with values beyond fp16's range, such as a variance of a batch normalisation, stays as it is.
 
     Args:
         source: `model.pt` of a training; what lies beside it in `model.json` is taken along.

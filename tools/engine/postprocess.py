@@ -38,9 +38,9 @@ def label_from_probabilities(probabilities: Tensor, threshold: float = 0.5) -> T
         (1, spatial...) uint8: 0 is background, 1 the lesion or the first type.
     """
     blood = blood_probability(probabilities) >= threshold
-    return blood.to(torch.uint8) * (
-        probabilities[1:].argmax(0, keepdim=True) + 1 if len(probabilities) > 1 else 1
-    )
+    if len(probabilities) == 1:
+        return blood.to(torch.uint8)
+    return blood * (probabilities[1:].argmax(0, keepdim=True) + 1).to(torch.uint8)
 
 
 def blood_probability(probabilities: Tensor) -> Tensor:

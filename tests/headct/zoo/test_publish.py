@@ -60,7 +60,7 @@ def test_what_lies_in_it(repository, published, name):
         "unetpp_pretrained": ["variants/types.yaml"],
     }.get(name, [])
     train = ConfigParser.load_config_files([configs / file for file in ("train.yaml", *overlays)])
-    assert ConfigParser.load_config_file(configs / "train.json") == train
+    assert ConfigParser.load_config_file(configs / "train.json") == json.loads(json.dumps(train))
     inference = ConfigParser.load_config_file(configs / "inference.json")
     assert inference["trained"].pop("otherwise") == json.loads((bundle / "models/model.json").read_text())
     assert inference == ConfigParser.load_config_file(configs / "inference.yaml")

@@ -54,7 +54,7 @@ def edit(path: Path, **values: object) -> None:
 
 
 def test_another_network_is_refused(bundle):
-    """The whole network of unetpp_pretrained's paper, and the small one of its weights."""
+    """The network of unetpp_pretrained's paper, and the other one of its weights."""
     folder = bundle.parent / "unetpp_pretrained"
     assert list(strict_faults(folder, json_configurations(folder))) == []
     edit(folder / "models" / "model.json", overlay=None)
@@ -64,8 +64,8 @@ def test_another_network_is_refused(bundle):
         "models/model.pt: expected weights of EncoderUNetPlusPlus as it is configured (1030 keys), found"
         in fault
     )
-    assert fault.endswith("of which 223 fit")
-    edit(folder / "models" / "model.json", encoder_depth=5)
+    assert fault.endswith("found 424 keys, of which 31 fit")
+    edit(folder / "models" / "model.json", out_channels=1)
     faults = list(strict_faults(folder, json_configurations(folder)))
     assert [fault.split(":")[0] for fault in faults] == ["configs/train.json", "configs/inference.json"]
 
