@@ -4,7 +4,7 @@
 
 `--slices` is a tree of CT-ICH 1.0.0 (8-bit slices in the brain window, radiologists' masks): each 2D
 bundle segments those with hemorrhage through its own `inferring`. `--scans` are head CTs without hemorrhage
-(DICOM or NIfTI): every millilitre that `headct predict` finds is false. `--weights NAME=FILE` scores another
+(DICOM or NIfTI; FOLDER=2 takes series 2): every millilitre that `headct predict` finds is false. `--weights NAME=FILE` scores another
 file than the shipped one. `--write` puts the tables of each bundle into its model card, between the two lines
 that name this script. For slabs of slices and se_unet3d see `real_se_unet3d.py`.
 """
@@ -113,12 +113,13 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def false_blood(name: str, weights: Path | None, scans: list[Path]) -> list[dict[str, Any]]:
+def false_blood(name: str, weights: Path | None, scans: list[str]) -> list[dict[str, Any]]:
     """One row for each scan without hemorrhage: mL that `predict` finds, and in how many pieces."""
     rows = []
-    for scan in scans:
+    for given in scans:
+        scan, _, series = Path(given.partition("=")[0]), *given.partition("=")[1:]
         with tempfile.TemporaryDirectory() as out:
-            result = predict(scan, name, Path(out) / "out", weights=weights)
+            result = predict(scan, name, Path(out) / "out", weights=weights, series=series or None)
             if result.failures:
                 raise SystemExit(f"{scan}: {result.failures[0].message}")
             (case,) = result.cases
@@ -147,7 +148,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--slices", type=Path, help="tree of CT-ICH 1.0.0")
-    parser.add_argument("--scans", type=Path, nargs="*", default=[], help="head CTs without hemorrhage")
+    parser.add_argument("--scans", nargs="*", default=[], help="head CTs without hemorrhage")
     parser.add_argument("--bundle", nargs="*", default=[*SLICES_2D, "se_unet3d"])
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=FILE")
     parser.add_argument("--write", action="store_true", help="write the tables into the model cards")
