@@ -4,9 +4,9 @@
 
 `--slices` is a tree of CT-ICH 1.0.0 (8-bit slices in the brain window, radiologists' masks): each 2D
 bundle segments those with hemorrhage through its own `inferring`. `--scans` are head CTs without hemorrhage
-(DICOM or NIfTI; FOLDER=2 takes series 2): every millilitre that `headct predict` finds is false. `--weights NAME=FILE` scores another
-file than the shipped one. `--write` puts the tables of each bundle into its model card, between the two lines
-that name this script. For slabs of slices and se_unet3d see `real_se_unet3d.py`.
+(DICOM or NIfTI; FOLDER=2 takes series 2): every millilitre that `headct predict` finds is false. `--weights
+NAME=FILE` scores another file than the shipped one. `--write` puts the tables of each bundle into its model
+card, between the two lines that name this script. For slabs of slices and se_unet3d see `real_se_unet3d.py`.
 """
 
 from __future__ import annotations
