@@ -43,15 +43,15 @@ def test_onnx_of_slices(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     file = export("gan_unet2d", tmp_path / "network.onnx", size=[64, 96])
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    image = torch.rand(3, 1, 64, 96)
+    image = torch.rand(2, 3, 64, 96)  # three windows
     found = torch.from_numpy(session.run(["pred"], {"image": image.numpy()})[0])
     torch.testing.assert_close(found, outputs("gan_unet2d", image), atol=1e-4, rtol=1e-3)
 
 
 def test_an_output_that_differs_is_not_kept(tmp_path, monkeypatch):
     def write_another(program: object, path: Path) -> None:
-        another = torch.nn.Conv2d(1, 1, 1)
-        torch.export.save(torch.export.export(another, (torch.rand(2, 1, 32, 32),)), path)
+        another = torch.nn.Conv2d(3, 6, 1)
+        torch.export.save(torch.export.export(another, (torch.rand(2, 3, 32, 32),)), path)
 
     monkeypatch.setattr(module, "_write", write_another)
     with pytest.raises(
