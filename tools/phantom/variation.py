@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tools.core.errors import InputError
+from tools.phantom.scanner.closed_form import blur_slices
 
 __all__ = ["ScanVariation"]
 
@@ -73,39 +74,26 @@ class ScanVariation:
             label: (1, X, Y, Z), above 0 is blood.
             random: draws whether, and how much.
         """
-        slices = image.float().moveaxis(-1, 0)  # (Z, 1, X, Y)
+        volume = image[0].float()
         draws = torch.Generator().manual_seed(int(random.integers(2**62)))
         happens = random.random(5) < self.share
         if happens[0]:
             factor = random.uniform(*self.contrast)
-            blood = in_plane_blur((label > 0).float().moveaxis(-1, 0).to(slices.device), PARTIAL)
-            slices = slices + blood * (factor - 1) * (slices - BRAIN_HU).clamp(0, 80)
+            blood = blur_slices((label[0] > 0).float().to(volume.device), (PARTIAL, PARTIAL))
+            volume = volume + blood * (factor - 1) * (volume - BRAIN_HU).clamp(0, 80)
         if happens[1]:
-            slices = in_plane_blur(slices, random.uniform(0, self.blur))
+            volume = blur_slices(volume, (random.uniform(0, self.blur),) * 2)
         if happens[2]:
             gain = 1 + random.uniform(-self.gain, self.gain)
-            slices = BRAIN_HU + (slices - BRAIN_HU) * gain + random.uniform(-self.offset, self.offset)
+            volume = BRAIN_HU + (volume - BRAIN_HU) * gain + random.uniform(-self.offset, self.offset)
         if happens[3]:
-            coarse = torch.randn(1, 1, 4, 4, 3, generator=draws).clamp_(-2, 2) * random.uniform(
-                0, self.field / 2
-            )
-            size = [*slices.shape[2:], len(slices)]
-            slowly = F.interpolate(coarse, size, mode="trilinear", align_corners=True)
-            slices = slices + slowly[0].moveaxis(-1, 0).to(slices.device)
+            coarse = torch.randn(1, 1, 4, 4, 3, generator=draws).clamp_(-2, 2)
+            coarse = (coarse * random.uniform(0, self.field / 2)).to(volume.device)
+            slowly = F.interpolate(coarse, list(volume.shape), mode="trilinear", align_corners=True)
+            volume = volume + slowly[0, 0]
         if happens[4]:
-            noise = torch.randn(slices.shape, generator=draws).to(slices.device)
-            noise = in_plane_blur(noise, random.uniform(0, 0.8))
-            slices = slices + noise / noise.std() * random.uniform(0, self.noise)
-        return slices.moveaxis(0, -1).contiguous()
-
-
-def in_plane_blur(slices: Tensor, sigma: float) -> Tensor:
-    """Slices (Z, 1, X, Y) under a Gaussian of `sigma` voxels; the border goes on outside."""
-    reach = int(np.ceil(3 * sigma))
-    if reach == 0:
-        return slices
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    weights = (weights / weights.sum()).to(slices.device)
-    padded = F.pad(slices, [reach] * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
+            x, y, z = volume.shape
+            noise = torch.randn((z, x, y), generator=draws).to(volume.device).permute(1, 2, 0)
+            noise = blur_slices(noise, (random.uniform(0, 0.8),) * 2)
+            volume = volume + noise / noise.std() * random.uniform(0, self.noise)
+        return volume[None].contiguous()
