@@ -67,7 +67,7 @@ def block_means(volume: Tensor, factor: Sequence[int], rest: bool = False) -> Te
     means = []
     for slab in volume[..., :count].split(depth, -1):
         block = (factor[0], factor[1], min(factor[2], slab.shape[2]))
-        means.append(avg_pool3d(slab[None, None], block, ceil_mode=rest, count_include_pad=not rest)[0, 0])
+        means.append(avg_pool3d(slab[None, None], block, ceil_mode=rest)[0, 0])
     return torch.cat(means, -1)
 
 

@@ -86,6 +86,17 @@ def test_each_case_has_its_variation():
     assert varied.fingerprint != plain.fingerprint
 
 
+def test_heads_come_again_varied_otherwise():
+    options = {"sources": [{**SMALL, "kind": "any"}], "seed": 2}
+    twice, varied = (
+        PhantomCases(**options, heads=2),
+        PhantomCases(**options, heads=2, variation={"share": 1.0}),
+    )
+    assert torch.equal(twice(3)["image"], PhantomCases(**options)(1)["image"])
+    assert torch.equal(varied(3)["label"], varied(1)["label"])
+    assert not torch.equal(varied(3)["image"], varied(1)["image"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -94,6 +105,7 @@ def test_each_case_has_its_variation():
         ({"sources": [{"kind": "stroke"}]}, "unknown kind"),
         ({"sources": [SMALL], "lesion": "stroke"}, "unknown lesion"),
         ({"sources": [SMALL], "per_person": 0}, "per_person"),
+        ({"sources": [SMALL], "heads": 0}, "heads: expected 1 or more, found 0"),
         ({"sources": [SMALL], "variation": {"nois": 2}}, "ScanVariation: expected options among"),
     ],
 )
