@@ -176,7 +176,9 @@ def reproduce(setting: Setting, options: Options) -> str:
     configurations = [Configuration(name, BUNDLE, ROWS[name]) for name in names]
     runs = setting.work_dir / "runs"
     tables = run_configurations(configurations, runs, keys, folds, jobs=setting.jobs)
-    places = false_positive_table(Path(keys["dataset_dir"]), {name: runs / name for name in names})
+    places = false_positive_table(
+        Path(keys["dataset_dir"], "dataset.json"), {name: runs / name for name in names}
+    )
     return make_page(setting.command, tables, keys, folds, setting.quick, places)
 
 

@@ -5,6 +5,7 @@ Synthetic heads come with their ventricles and brain, so that a wrong prediction
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,30 +45,36 @@ def by_place(
     return {name: float(mask.sum()) * millilitres for name, mask in zip(PLACES, places, strict=True)}
 
 
-def false_positive_table(data_dir: Path, runs: Mapping[str, Path]) -> list[str]:
+def false_positive_table(datalist: Path, runs: Mapping[str, Path]) -> list[str]:
     """Mean volumes per head, in mL.
 
     Args:
-        data_dir: folder of the synthetic heads, see `tools.phantom.write_phantoms`.
+        datalist: of the synthetic heads, see `tools.phantom.write_phantoms`; its entries name the masks
+            `label`, `ventricles` and `brain`.
         runs: folder of each row's runs, below which an evaluation left `predictions/CASE_seg.nii.gz`.
 
     Returns:
         lines of a table; none if there are no predictions.
     """
-    lines = []
+    content, lines = json.loads(datalist.read_text()), []
+    cases = {str(item["case"]): item for item in [*content["training"], *content["testing"]]}
     for name, folder in runs.items():
-        heads = [_of_head(data_dir, path) for path in sorted(folder.rglob("predictions/*_seg.nii.gz"))]
+        found = sorted(folder.rglob("predictions/*_seg.nii.gz"))
+        heads = [_of_head(datalist.parent, cases[_case(path)], path) for path in found]
         if heads:
             means = (np.mean([head[place] for head in heads]) for place in PLACES)
             lines.append([name, *(f"{mean:.2f}" for mean in means)])
     return table(["", *PLACES], lines) if lines else []
 
 
-def _of_head(data_dir: Path, prediction: Path) -> dict[str, float]:
+def _case(prediction: Path) -> str:
+    return case_name(prediction).removesuffix("_seg")
+
+
+def _of_head(folder: Path, item: Mapping[str, Any], prediction: Path) -> dict[str, float]:
+    """Volumes of one head; its masks are named relative to the folder."""
     image: Any = nib.load(prediction)
-    case = case_name(prediction).removesuffix("_seg")
-    folders = ("labels", "ventricles", "brains")
-    files: list[Any] = [nib.load(data_dir / name / f"{case}.nii.gz") for name in folders]
+    files: list[Any] = [nib.load(folder / item[name]) for name in ("label", "ventricles", "brain")]
     found, lesion, ventricles, brain = (np.asarray(file.dataobj) != 0 for file in (image, *files))
     x, y, z = map(float, image.header.get_zooms()[:3])
     return by_place(found, lesion, ventricles, brain, (x, y, z))
