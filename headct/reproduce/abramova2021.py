@@ -177,7 +177,7 @@ def reproduce(setting: Setting, options: Options) -> str:
     runs = setting.work_dir / "runs"
     tables = run_configurations(configurations, runs, keys, folds, jobs=setting.jobs)
     places = false_positive_table(
-        Path(keys["dataset_dir"], "dataset.json"), {name: runs / name for name in names}
+        Path(keys["dataset_dir"], "dataset.json"), {name: [runs / name] for name in names}
     )
     return make_page(setting.command, tables, keys, folds, setting.quick, places)
 

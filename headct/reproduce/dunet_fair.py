@@ -26,7 +26,7 @@ NETWORKS: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {
 }
 """Overlays of each network, and its width: a quarter of the paper's."""
 
-KEYS: dict[str, Any] = {"input#size": [128, 128], "batch_size": 8, "learning_rate": 1.0e-3}
+KEYS: dict[str, Any] = {"input#size": [96, 96], "batch_size": 4, "learning_rate": 1.0e-3}
 ROWS: dict[str, tuple[str, str]] = {
     f"{network} by {split}": (network, split) for network in NETWORKS for split in SPLITS
 }

@@ -25,14 +25,13 @@ from tools.data.splits import SPLITS
 __all__ = ["HEADS", "by_head", "split_slices"]
 
 HEADS = FairHeads(
-    training={"any": 36},
-    validation={"any": 6},
-    testing={"any": 24},
-    shape=(128, 128, 28),
-    spacing=(1.6, 1.6, 5.0),
-    seed=7,
+    training={"iph": 16, "iph+ivh": 16},
+    validation={"iph": 3, "iph+ivh": 3},
+    testing={"iph": 12, "iph+ivh": 12},
+    shape=(152, 184, 30),
+    spacing=(1.25, 1.25, 5.0),
 )
-"""Heads for slices of 128x128 pixels."""
+"""Heads with an intraparenchymal hemorrhage, half of them with blood in the ventricles too: all is lesion."""
 
 
 def split_slices(datalist: Path, folder: Path) -> dict[str, Path]:
@@ -76,8 +75,8 @@ def split_slices(datalist: Path, folder: Path) -> dict[str, Path]:
 def _slices(item: Mapping[str, Any], folder: Path, draw: random.Random) -> list[dict[str, Any]]:
     """Entries of a head's slices with blood, and of as many without that show brain, in order."""
     label, brain = (_array(folder / item[key]).any((0, 1)) for key in ("label", "brain"))
-    bleeding = [int(z) for z in np.flatnonzero(label)]
-    others = [int(z) for z in np.flatnonzero(brain & ~label)]
+    bleeding = [int(z) + 1 for z in np.flatnonzero(label)]  # datalists count slices from 1
+    others = [int(z) + 1 for z in np.flatnonzero(brain & ~label)]
     without = draw.sample(others, min(len(others), len(bleeding) or len(others) // 2))
     keys = {"image": item["image"], "label": item["label"], "patient": item["case"]}
     return [

@@ -20,7 +20,7 @@ Options = FairOptions
 STEPS = 2000
 """Steps of the generator that every row takes, at least."""
 SLICES = 16  # of each head and epoch
-BATCH = 8
+BATCH = 4
 EPOCHS = -(-STEPS * BATCH // (SLICES * sum(HEADS.training.values())) // 4) * 4
 
 KEYS: dict[str, Any] = {
@@ -28,7 +28,7 @@ KEYS: dict[str, Any] = {
     "patches_per_case": SLICES,
     "batch_size": BATCH,
     "learning_rate": 1.0e-3,
-    "network_def#features": 16,  # half of the generators' width, a quarter of the plain U-Net's
+    "network_def#features": 8,
     "network_def#encoder": "resnet18",
     "discriminator_features": 16,
     "max_epochs": EPOCHS,
@@ -43,8 +43,8 @@ ROWS: dict[str, FairRow] = {
     "UNet6Gan": FairRow((), seeds=SEEDS),
     "UNet6Dil": FairRow(("unet6_dil",), seeds=SEEDS),
     "UNet6Flip": FairRow(("unet6_flip",), seeds=SEEDS),
-    "DeepLabV3+": FairRow(("deeplabv3plus",), seeds=SEEDS),
-    "U-Net": FairRow(("unet",), seeds=SEEDS),
+    "DeepLabV3+": FairRow(("deeplabv3plus",)),
+    "U-Net": FairRow(("unet",), {"network_def#features": 16}),
     "UNet6GanReLU": FairRow((), {"network_def#activation": "relu"}),
     "UNet6FlipD": FairRow(("unet6_flip_d",)),
 }

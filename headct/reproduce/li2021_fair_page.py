@@ -37,11 +37,11 @@ DICE = {"UNet6Gan": (0.6242, 0.4723)}
 """Dice and IoU that the paper states for its own data (figure 14, table II's text)."""
 
 METHOD = """\
-Smaller than the paper: slices of {} pixels instead of 256x256; {} base channels, where the generators have
-32 and the plain U-Net 64; DeepLabV3+ on a ResNet-18, and with random weights. Every row takes {} steps of {}
-slices; UNet6Gan takes the second half of them against a discriminator. The epoch is chosen, among four, by
-the Dice of other heads. Test heads are made of label maps that no training head is made of. Every lesion of
-a slice up to {} mm2 is small.
+Smaller than the paper: slices of {} pixels instead of 256x256; {} base channels, a quarter of the bundle's,
+and a quarter of the plain U-Net's; DeepLabV3+ on a ResNet-18 and with random weights. Every row takes {}
+steps of {} slices; UNet6Gan takes the second half of them against a discriminator. The epoch is chosen by
+the Dice of other heads, among four, or of UNet6Gan among the two against the discriminator. Test heads are
+made of label maps that no training head is made of. Every lesion of a slice up to {} mm2 is small.
 
 LA is location accuracy: the share of slices whose prediction meets the lesion in a pixel at least. Dice and
 IoU are means over slices with lesion; a false alarm is a slice without lesion in which something was

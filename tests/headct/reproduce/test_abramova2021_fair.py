@@ -73,8 +73,11 @@ def test_page(tmp_path):
     assert "| final | 1 | 0.862 | 0.700 | 0.777 | 0.600 | 0.876 | 0.800 |" in page
     assert "| brain | 0.300 ± 0.141 | 0.900 ± 0.071 | 2.5 ± 0.7 | 1.0 ± 0.0 | 0.5 ± 0.7 |" in page
     assert "| brain | final | ivh | 2 | +0.200 |" in page
-    assert "| DSC | small (1) | larger, regular (2) | larger, irregular (1) | irregular below 0.8 |" in page
-    assert "| final | 0.500 | 0.800 | 0.700 | 1.0 |" in page
+    assert (
+        "| DSC | small (1) | larger (3) | larger, with IVH (1) | larger, regular (2) | larger, irregular"
+        in page
+    )
+    assert "| final | 0.500 | 0.767 | 0.700 | 0.800 | 0.700 | 1.0 |" in page
     assert "36 to train on, 2 to validate, 24 to test" in page
     assert "20016 of 24x24x8 voxels in batches of 16: 1251 steps" in page
     assert "| final | 0.70 | 0.00 | 0.00 |" not in page  # volumes are of the masks, not of the scores

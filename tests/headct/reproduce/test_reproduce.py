@@ -10,7 +10,7 @@ from scipy import stats
 
 from headct.reproduce import PAPERS, abramova2021, reproduce
 from headct.reproduce.configurations import Configuration, run_configurations
-from headct.reproduce.false_positives import by_place
+from headct.reproduce.false_positives import HeadPlaces
 from headct.reproduce.page import beside_table, figure, markdown, order_agreement, paired_table, provenance
 from headct.runs.crossval import fold_runs
 from headct.runs.find_bundle import config_files, find_bundle
@@ -147,11 +147,12 @@ def test_false_positives_by_place():
     ventricle = [0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0]  # 7 lies 5 mm beside the lesion
     predicted = [1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 1]  # 11 lies 10 mm beside the lesion
     masks = [np.array(m, bool)[:, None, None] for m in (predicted, lesion, ventricle, brain)]
-    found = by_place(*masks, (5.0, 2.0, 2.0))
+    found = HeadPlaces.of(*masks[1:], (5.0, 2.0, 2.0)).volumes(masks[0])
     voxels = {"found": 1, "missed": 1, "beside the lesion": 1, "in ventricles": 1, "near the skull": 2}
     assert found == pytest.approx({name: 0.02 * n for name, n in {**voxels, "deeper": 3}.items()})
     nothing = np.zeros_like(masks[1])
-    assert by_place(masks[0], nothing, *masks[2:], (5.0, 2.0, 2.0))["in ventricles"] == pytest.approx(0.04)
+    places = HeadPlaces.of(nothing, *masks[2:], (5.0, 2.0, 2.0))
+    assert places.volumes(masks[0])["in ventricles"] == pytest.approx(0.04)
 
 
 def test_the_claim_of_abramova2021():
