@@ -57,5 +57,5 @@ def reproduce(setting: Setting, options: Options) -> str:
         rows[name] = FairRow(overlays, {**own, "dataset_dir": places[split], "split": split}, SEEDS)
     runs = setting.work_dir / "runs"
     tables = run_rows(rows, BUNDLE, runs, keys, setting.jobs, options.finished)
-    pictures = draw(tables, runs, steps, setting.out)
+    pictures = draw(tables, shown["testing"], runs, steps, setting.out)
     return make_page(setting.command, tables, shown, keys, steps, pictures)

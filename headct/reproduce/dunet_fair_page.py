@@ -12,8 +12,10 @@ import numpy as np
 from headct.reproduce.dunet import ARCHITECTURES
 from headct.reproduce.fair import Runs, group_mean, mean_of_seeds, with_sd
 from headct.reproduce.fair_slices import HEADS, by_head
+from headct.reproduce.outlines import outlined_slices
 from headct.reproduce.page import markdown, paired_table, provenance
 from headct.runs.curves import read_scalars
+from headct.scores.overlay import overlay_picture
 from tools.core.markdown import table
 from tools.core.tables import Row
 from tools.data.splits import SPLITS
@@ -124,15 +126,32 @@ def _bleeding_dice(rows: Sequence[Row]) -> float:
     return statistics.fmean(float(row["dice"]) for row in rows if row["hit"] is not None)
 
 
-def draw(tables: Runs, work_dir: Path, steps: int, out: Path) -> list[Path]:
-    """Figure 3: Dice of training batches and of validation slices by step, a panel for each network.
+def draw(
+    tables: Runs, tested: Sequence[Mapping[str, Any]], work_dir: Path, steps: int, out: Path
+) -> list[Path]:
+    """Curves of the training (figure 3), and outlines on slices of a test head (figure 4).
 
     Args:
-        tables: of which the rows and seeds are taken.
+        tables: rows of `per_case.csv`, by row of the table and seed.
+        tested: entries of the test slices.
         work_dir: folder of the runs.
         steps: batches of an epoch.
-        out: folder of the picture.
+        out: folder of the pictures.
     """
+    paths = [_curves(tables, work_dir, steps, out / "dunet_fair.png")]
+    first = next(iter(tables.values())).get(0)
+    heads = sorted(by_head(first, ("dice",)), key=lambda row: row["dice"]) if first else []
+    if heads:
+        head = heads[len(heads) // 2]["case"]  # in the middle of the first row's Dice
+        items = [item for item in tested if item["patient"] == head and item["hemorrhage"]]
+        shown = [name for name, seeds in tables.items() if 0 in seeds]
+        cases = [outlined_slices(Path(), items, work_dir / f"{name}_seed_0", name) for name in shown]
+        paths.append(overlay_picture(cases, out / "dunet_fair_slices.png", columns=min(5, len(items))))
+    return paths
+
+
+def _curves(tables: Runs, work_dir: Path, steps: int, path: Path) -> Path:
+    """Dice of training batches and of validation slices by step, a panel for each network."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.8), layout="constrained")
@@ -155,4 +174,4 @@ def draw(tables: Runs, work_dir: Path, steps: int, out: Path) -> list[Path]:
         axis.grid(alpha=0.25)
     axes["U-Net"].set_ylabel("Dice, mean over seeds")
     axes["D-Unet"].legend(frameon=False, fontsize=8)
-    return [save_figure(figure, out / "dunet_fair.png", dpi=90)]
+    return save_figure(figure, path, dpi=90)

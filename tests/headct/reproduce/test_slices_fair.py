@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from headct.reproduce import dunet_fair, li2021_fair
+from headct.reproduce.dunet_fair_page import draw as dunet_draw
 from headct.reproduce.dunet_fair_page import make_page
 from headct.reproduce.fair_slices import by_head, split_slices
 from headct.reproduce.li2021_fair_page import draw
 from headct.reproduce.li2021_fair_page import make_page as li_page
 from headct.reproduce.li2021_page import Scores
+from headct.reproduce.outlines import outlined_slices
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
+from tools.data.datalist import load_datalist
 
 PARTS = {"a": "training", "b": "training", "c": "training", "v": "training", "t": "testing", "u": "testing"}
 
@@ -91,6 +95,25 @@ def test_page_of_dunet():
     assert "| D-Unet | +0.075 ± 0.106 | +0.150, +0.000 |" in page
     assert "| D-Unet by patient | D-Unet by slice | all | 2 | +0.075 |" in page
     assert "for 3000 steps in batches of 4" in page
+
+
+def test_pictures_of_dunet(heads, tmp_path):
+    """Each tested slice has a prediction of its own; they are shown as one head."""
+    places = split_slices(heads, tmp_path / "data")
+    tested = load_datalist(places["patient"] / "dataset.json", label_values=None)["testing"]
+    found = tmp_path / "D-Unet by patient_seed_0" / "run" / "eval" / "predictions"
+    found.mkdir(parents=True)
+    for item in tested:
+        flat = np.zeros((8, 8, 1), np.uint8)
+        flat[3, 3] = item["slice"]
+        nib.save(nib.Nifti1Image(flat, np.diag([2.0, 2, 5, 1])), found / f"{item['case']}_seg.nii.gz")
+    head = [item for item in tested if item["patient"] == "t"]
+    case = outlined_slices(Path(), head, tmp_path / "D-Unet by patient_seed_0", "title")
+    assert case.pred[3, 3].tolist() == [item["slice"] for item in head]
+    assert case.truth[3, 3].tolist() == [float(item["hemorrhage"]) for item in head]
+    rows = [{"case": item["case"], "dice": 0.5, "hit": 1 if item["hemorrhage"] else None} for item in tested]
+    pictures = dunet_draw({"D-Unet by patient": {0: rows}}, tested, tmp_path, 30, tmp_path)
+    assert [picture.name for picture in pictures] == ["dunet_fair.png", "dunet_fair_slices.png"]
 
 
 def test_page_of_li2021(tmp_path, heads):
