@@ -10,7 +10,7 @@ import typer
 from headct.cli.command import Keys, Scheduler, SchedulerFile, keys, names_if
 from tools.core.errors import InputError
 
-__all__ = ["abramova2021", "dunet", "hssayeni2020", "li2021"]
+__all__ = ["abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021"]
 
 Size = Annotated[
     bool | None,
@@ -83,6 +83,30 @@ def abramova2021(
         anatomy=anatomy,
         finished=finished,
     )
+
+
+def abramova2022(
+    fair: Fair = False,
+    rows: Rows = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
+    out: Out = OUT,
+    work_dir: Work = WORK,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    scheduler_file: SchedulerFile = None,
+    settings: Keys = None,
+) -> None:
+    """Squeeze-and-excitation, depth, normalisation.
+
+    Abramova 2022 (`instance2022` of `se_unet3d`): only with --fair.
+    """
+    if not fair:
+        raise InputError("`headct reproduce abramova2022`: expected --fair, found no size")
+    _run(
+        "abramova2022", "fair", out, work_dir, (jobs, scheduler, scheduler_file), settings,
+        rows=names_if(rows), anatomy=anatomy, finished=finished,
+    )  # fmt: skip
 
 
 def li2021(

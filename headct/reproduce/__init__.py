@@ -25,8 +25,9 @@ __all__ = ["FAIR", "PAPERS", "SIZES", "Setting", "among", "reproduce"]
 T = TypeVar("T")
 
 PAPERS = ("abramova2021", "li2021", "hssayeni2020", "dunet")
+"""Papers that have the sizes `quick` and `full`."""
 SIZES = ("quick", "fair", "full")
-FAIR = ("abramova2021", "dunet", "li2021")
+FAIR = ("abramova2021", "abramova2022", "dunet", "li2021")
 """Papers that have a fair test."""
 SHOWN_AS = {"anatomy": "MAPS"}
 """Options whose value, a folder of this machine, is no part of the command that a page shows."""
@@ -80,7 +81,7 @@ def reproduce(
     What is finished is not done again, and an interrupted training goes on: start the same command again.
 
     Args:
-        paper: abramova2021, li2021, hssayeni2020 or dunet.
+        paper: one of `PAPERS`, or of `FAIR`.
         size: "quick" runs few configurations, folds and cases: minutes on two CPU cores. The page says what
             is left out. "full" runs everything that the paper compared; meant for a GPU. "fair" tests the
             main claims on heads with the anatomy of real people: hours of one core, and the page is
@@ -94,11 +95,13 @@ def reproduce(
     Raises:
         InputError: no such paper, size, option or key, a key that is set here, or a run that failed.
     """
-    for option, value, those in (("paper", paper, PAPERS), ("size", size, SIZES)):
+    every = sorted({*PAPERS, *FAIR})
+    for option, value, those in (("paper", paper, every), ("size", size, SIZES)):
         if value not in those:
             raise InputError(f"{option}: expected one of {', '.join(those)}, found {value!r}")
-    if size == "fair" and paper not in FAIR:
-        raise InputError(f"--fair: expected one of the papers {', '.join(FAIR)}, found {paper}")
+    having = FAIR if size == "fair" else PAPERS
+    if paper not in having:
+        raise InputError(f"--{size}: expected one of the papers {', '.join(having)}, found {paper}")
     part = f"{paper}_fair" if size == "fair" else paper
     module, keys = importlib.import_module(f"{__name__}.{part}"), keys or {}
     known = {one.name: one.default for one in fields(module.Options)}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headct.reproduce.abramova2021 import TABLES
-from headct.reproduce.fair import FairRow, Runs, group_mean, mean_of_seeds, run_seconds, with_sd
+from headct.reproduce.fair import FairRow, Runs, mean_of_seeds, run_seconds, with_sd
 from headct.reproduce.fair_heads import FairHeads
+from headct.reproduce.fair_tables import Part, count_of, dsc_boxes, part_of_page
 from headct.reproduce.false_positives import false_positive_table
 from headct.reproduce.lesion_shape import measured_lesion
 from headct.reproduce.outlines import outlined
@@ -22,7 +20,6 @@ from headct.reproduce.page import markdown, paired_table, provenance
 from headct.scores.overlay import overlay_picture
 from tools.core.markdown import table
 from tools.core.tables import Row
-from tools.report.plots import save_figure
 
 __all__ = ["draw", "make_page"]
 
@@ -30,17 +27,6 @@ SMALL_ML = 3.0
 """A lesion of at most so many mL is small; the paper judged by eye."""
 
 PAPER = {name: figures for one in TABLES for name, figures in one.paper.items()}
-LIMITS = ((0.7, "below"), (0.8, "above"), (0.9, "above"))
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows that are compared, and which are tested against each other."""
-
-    title: str
-    rows: tuple[str, ...]
-    pairs: tuple[tuple[str, str], ...]
-    paper: str = ""
 
 
 PARTS = (
@@ -157,10 +143,7 @@ def make_page(
         "CT angiography as a further channel (0.834 to 0.795 in the paper): synthetic heads have none."
     )
     for part in PARTS:
-        own = {name: tables[name] for name in part.rows if name in tables}
-        if len(own) > 1:
-            tests = paired_table(means, part.pairs, groups=("all", "ivh", "no_ivh"))
-            parts += [f"## {part.title}", part.paper, _dsc_table(own), _counts_table(own), tests]
+        parts += part_of_page(part, tables, means, PAPER)
     parts += ["## Small and irregular lesions", *_shapes(tables, datalist)]
     runs = {name: [work_dir / f"{name}_seed_{seed}" for seed in seeds] for name, seeds in tables.items()}
     places = false_positive_table(datalist, runs)
@@ -190,47 +173,6 @@ def _times(tables: Runs, work_dir: Path, heads: int) -> str:
     )
 
 
-def _dsc_table(tables: Runs) -> list[str]:
-    """DSC by group beside the paper's, and the lowest and highest of a head."""
-    lines = []
-    for name, seeds in tables.items():
-        paper = PAPER.get(name, (None,) * 4)
-        cells = [name, str(len(seeds))]
-        for number, group in enumerate(("all", "ivh", "no_ivh")):
-            figure = paper[number]
-            cells += ["" if figure is None else f"{figure:.3f}", with_sd(seeds, group_mean("dice", group))]
-        spread = with_sd(seeds, lambda rows: statistics.stdev(float(row["dice"]) for row in rows))
-        lines.append([*cells, spread])
-    head = ["", "seeds"]
-    for group in ("DSC", "with IVH", "without IVH"):
-        head += [f"{group}, paper", f"{group}, ours"]
-    return table([*head, "sd of heads"], lines)
-
-
-def _counts_table(tables: Runs) -> list[str]:
-    """Least and greatest DSC, and how many heads lie below and above the limits that the paper names."""
-    lines = []
-    for name, seeds in tables.items():
-        cells = [name]
-        for pick in (min, max):
-            cells.append(with_sd(seeds, partial(_extreme, pick=pick)))
-        for limit, side in LIMITS:
-            cells.append(with_sd(seeds, partial(_count, limit=limit, side=side), 1))
-        lines.append(cells)
-    heads = len(next(iter(next(iter(tables.values())).values())))
-    sides = [f"{side} {limit} (of {heads})" for limit, side in LIMITS]
-    return table(["", "least DSC", "greatest DSC", *sides], lines)
-
-
-def _extreme(rows: Sequence[Row], pick: Callable[[Iterable[float]], float]) -> float:
-    return pick(float(row["dice"]) for row in rows)
-
-
-def _count(rows: Sequence[Row], limit: float, side: str) -> float:
-    scores = [float(row["dice"]) for row in rows]
-    return float(sum(score < limit if side == "below" else score > limit for score in scores))
-
-
 def _shapes(tables: Runs, datalist: Path) -> list[str | list[str]]:
     """DSC of heads with a small, and with an irregular lesion, and tests on the heads without small ones."""
     items = {item["case"]: item for item in json.loads(datalist.read_text())["testing"]}
@@ -251,7 +193,7 @@ def _shapes(tables: Runs, datalist: Path) -> list[str | list[str]]:
     for name, seeds in tables.items():
         cells = [name, *(with_sd(seeds, partial(_mean_of, cases=cases)) for cases in groups.values())]
         inside = {seed: [row for row in rows if row["case"] in irregular] for seed, rows in seeds.items()}
-        lines.append([*cells, with_sd(inside, partial(_count, limit=0.8, side="below"), 1)])
+        lines.append([*cells, with_sd(inside, partial(count_of, limit=0.8, side="below"), 1)])
     text = (
         f"Small: at most {SMALL_ML:g} mL. Irregular: of the larger ones those that fill less of their convex "
         f"hull than the median ({middle:.2f}). In brackets the number of heads. In the paper 14 lesions were "
@@ -277,32 +219,7 @@ def draw(tables: Runs, datalist: Path, work_dir: Path, out: Path) -> list[Path]:
     Returns:
         the pictures, in the folder `out`.
     """
-    return [_boxes(tables, out / "abramova2021_fair.png"), *_outlines(tables, datalist, work_dir, out)]
-
-
-def _boxes(tables: Runs, path: Path) -> Path:
-    """With IVH and without, each head's mean over seeds; the groups of figure 6 are the last three rows."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    axis = figure.subplots()
-    for shift, ivh, colour, text in (
-        (-0.18, True, "#d9534f", "with IVH"),
-        (0.18, False, "#4f81bd", "without IVH"),
-    ):
-        scores = [
-            [float(row["dice"]) for row in mean_of_seeds(seeds) if bool(row["ivh"]) == ivh]
-            for seeds in tables.values()
-        ]
-        places = np.arange(len(tables)) + shift
-        boxes = axis.boxplot(scores, positions=places, widths=0.3, patch_artist=True, manage_ticks=False)
-        for box in boxes["boxes"]:
-            box.set(facecolor=colour, alpha=0.6)
-        axis.plot([], [], color=colour, linewidth=6, alpha=0.6, label=text)
-    axis.set_xticks(np.arange(len(tables)), list(tables), rotation=40, ha="right")
-    axis.set(ylim=(0, 1), ylabel="DSC of a head, mean over seeds")
-    axis.legend(frameon=False, loc="lower right")
-    return save_figure(figure, path, dpi=90)
+    return [dsc_boxes(tables, out / "abramova2021_fair.png"), *_outlines(tables, datalist, work_dir, out)]
 
 
 def _outlines(tables: Runs, datalist: Path, work_dir: Path, out: Path) -> list[Path]:

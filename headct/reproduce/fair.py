@@ -26,6 +26,7 @@ __all__ = [
     "Runs",
     "group_mean",
     "mean_of_seeds",
+    "row_configurations",
     "run_rows",
     "run_seconds",
     "with_sd",
@@ -68,6 +69,16 @@ class FairRow:
     seeds: int = 1
 
 
+def row_configurations(rows: Mapping[str, FairRow], bundle: str) -> dict[tuple[str, int], Configuration]:
+    """Configurations by row and seed, all with seed 0 first."""
+    return {
+        (name, seed): Configuration(f"{name}_seed_{seed}", bundle, row.overlays, {**row.keys, "seed": seed})
+        for seed in range(max(row.seeds for row in rows.values()))
+        for name, row in rows.items()
+        if seed < row.seeds
+    }
+
+
 def run_rows(
     rows: Mapping[str, FairRow],
     bundle: str,
@@ -92,13 +103,7 @@ def run_rows(
     Raises:
         InputError: see `run_configurations`; or nothing is finished.
     """
-    most = max(row.seeds for row in rows.values())
-    runs = {
-        (name, seed): Configuration(f"{name}_seed_{seed}", bundle, row.overlays, {**row.keys, "seed": seed})
-        for seed in range(most)
-        for name, row in rows.items()
-        if seed < row.seeds
-    }
+    runs = row_configurations(rows, bundle)
     if finished:
         runs = {key: one for key, one in runs.items() if one.run_in(work_dir.resolve(), keys).finished}
         if not runs:

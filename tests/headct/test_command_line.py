@@ -87,6 +87,7 @@ def test_makes_phantoms(tmp_path):
          "`headct reproduce hssayeni2020`: expected one of --quick and --full, found none"),
         ("reproduce dunet",
          "`headct reproduce dunet`: expected one of --quick, --fair and --full, found none"),
+        ("reproduce abramova2022", "`headct reproduce abramova2022`: expected --fair, found no size"),
         ("reproduce dunet --fair --full",
          "`headct reproduce dunet`: expected one of --quick, --fair and --full, "
          "found --fair and --full"),
@@ -258,16 +259,16 @@ def test_choices_are_those_that_there_are():
     assert choices(datasets.prepare, "dataset") == set(CATALOGUE)
     assert choices(datasets.prepare, "by") == set(SPLITS)
     assert choices(score.folder, "rules") == {*RULES, SEVERAL_RATERS}
-    assert set(TOP.commands["reproduce"].commands) == set(PAPERS)
+    assert set(TOP.commands["reproduce"].commands) == {*PAPERS, *FAIR}
     assert command.names(inspect.signature(score.compare).parameters["columns"].default) == list(COMPARED)
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", sorted({*PAPERS, *FAIR}))
 def test_papers_have_the_options_of_their_modules(paper):
-    modules = [paper, *([f"{paper}_fair"] if paper in FAIR else [])]
+    modules = [paper] * (paper in PAPERS) + [f"{paper}_fair"] * (paper in FAIR)
     kinds = [importlib.import_module(f"headct.reproduce.{module}").Options for module in modules]
     own = set(inspect.signature(getattr(reproduce, paper)).parameters)
-    sizes = {"quick", "fair"} if paper in FAIR else {"quick"}
+    sizes = {size for size, papers in (("quick", PAPERS), ("fair", FAIR)) if paper in papers}
     assert own - {*sizes, "out", "work_dir", "settings", *WHERE} == {
         f.name for kind in kinds for f in fields(kind)
     }

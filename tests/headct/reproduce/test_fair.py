@@ -47,9 +47,13 @@ def test_missing_maps_are_one_line_before_anything_is_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["one.nii.gz"]
 
 
-def test_a_paper_without_fair_test(tmp_path):
+def test_a_paper_without_that_size(tmp_path):
     with pytest.raises(InputError, match=r"--fair: expected one of the papers .*, found hssayeni2020"):
         reproduce("hssayeni2020", "fair", tmp_path, tmp_path)
+    with pytest.raises(InputError, match=r"--quick: expected one of the papers .*, found abramova2022"):
+        reproduce("abramova2022", "quick", tmp_path, tmp_path)
+    with pytest.raises(InputError, match="size: expected one of quick, fair, full, found 'small'"):
+        reproduce("dunet", "small", tmp_path, tmp_path)
 
 
 def test_heads_of_a_test_are_of_other_people(maps, tmp_path, monkeypatch):
