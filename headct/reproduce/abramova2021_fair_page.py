@@ -13,11 +13,10 @@ from headct.reproduce.abramova2021 import TABLES
 from headct.reproduce.fair import FairRow, Runs, mean_of_seeds, run_seconds, with_sd
 from headct.reproduce.fair_heads import FairHeads
 from headct.reproduce.fair_tables import Part, count_of, dsc_boxes, part_of_page
-from headct.reproduce.false_positives import false_positive_table
+from headct.reproduce.false_positives import false_positive_table, places_by_head
 from headct.reproduce.lesion_shape import measured_lesion
-from headct.reproduce.outlines import outlined
+from headct.reproduce.outlines import draw_outlines, outlined
 from headct.reproduce.page import markdown, paired_table, provenance
-from headct.scores.overlay import overlay_picture
 from tools.core.markdown import table
 from tools.core.tables import Row
 
@@ -146,13 +145,15 @@ def make_page(
         parts += part_of_page(part, tables, means, PAPER)
     parts += ["## Small and irregular lesions", *_shapes(tables, datalist)]
     runs = {name: [work_dir / f"{name}_seed_{seed}" for seed in seeds] for name, seeds in tables.items()}
-    places = false_positive_table(datalist, runs)
-    if places:
+    places = places_by_head(datalist, runs)
+    if any(places.values()):
         parts += [
             "## Where false positives lie",
             "Mean volume per head in mL, over seeds: of the lesion, found and missed; and of what is none, "
             "up to 7 mm beside one, in the ventricles, within 7 mm of the brain's surface, and deeper.",
-            places,
+            false_positive_table(places),
+            "The volume in the ventricles, which the paper's sampling is against, in heads with IVH:",
+            paired_table(places, PARTS[0].pairs, "in ventricles", ("ivh",)),
         ]
     parts += [f"![{path.stem}]({path.name})" for path in pictures]
     return markdown("Abramova 2021 put to a fair test", *parts)
@@ -223,14 +224,14 @@ def draw(tables: Runs, datalist: Path, work_dir: Path, out: Path) -> list[Path]:
 
 
 def _outlines(tables: Runs, datalist: Path, work_dir: Path, out: Path) -> list[Path]:
-    """Figure 7 and 8: the heads with IVH that `brain` calls best, in the middle, and worst but not missed."""
+    """Figures 7 and 8: of the heads with IVH, those in the middle and best by the DSC of `brain`."""
     shown = [name for name in ("brain", "border_symmetric", "final") if name in tables and 0 in tables[name]]
     if not shown:
         return []
     rows = sorted(
         (row for row in tables[shown[0]][0] if row["ivh"] and row["dice"] > 0), key=lambda row: row["dice"]
     )
-    picked = list(dict.fromkeys(rows[place]["case"] for place in (0, len(rows) // 2, -1) if rows))
+    picked = list(dict.fromkeys(rows[place]["case"] for place in (len(rows) // 2, -1) if rows))
     items = {item["case"]: item for item in json.loads(datalist.read_text())["testing"]}
     cases = []
     for case in picked:
@@ -238,4 +239,4 @@ def _outlines(tables: Runs, datalist: Path, work_dir: Path, out: Path) -> list[P
             score = next(row["dice"] for row in tables[name][0] if row["case"] == case)
             title = f"{case}, {name}: DSC {score:.2f}"
             cases.append(outlined(datalist.parent, items[case], work_dir / f"{name}_seed_0", title))
-    return [overlay_picture(cases, out / "abramova2021_fair_heads.png", columns=4)] if cases else []
+    return [draw_outlines(cases, out / "abramova2021_fair_heads.png")] if cases else []

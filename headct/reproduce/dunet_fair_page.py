@@ -12,10 +12,9 @@ import numpy as np
 from headct.reproduce.dunet import ARCHITECTURES
 from headct.reproduce.fair import Runs, group_mean, mean_of_seeds, with_sd
 from headct.reproduce.fair_slices import HEADS, by_head
-from headct.reproduce.outlines import outlined_slices
+from headct.reproduce.outlines import draw_outlines, outlined_slices
 from headct.reproduce.page import markdown, paired_table, provenance
 from headct.runs.curves import read_scalars
-from headct.scores.overlay import overlay_picture
 from tools.core.markdown import table
 from tools.core.tables import Row
 from tools.data.splits import SPLITS
@@ -146,7 +145,7 @@ def draw(
         items = [item for item in tested if item["patient"] == head and item["hemorrhage"]]
         shown = [name for name, seeds in tables.items() if 0 in seeds]
         cases = [outlined_slices(Path(), items, work_dir / f"{name}_seed_0", name) for name in shown]
-        paths.append(overlay_picture(cases, out / "dunet_fair_slices.png", columns=min(5, len(items))))
+        paths.append(draw_outlines(cases, out / "dunet_fair_slices.png"))
     return paths
 
 
@@ -172,6 +171,7 @@ def _curves(tables: Runs, work_dir: Path, steps: int, path: Path) -> Path:
     for network, axis in axes.items():
         axis.set(title=network, xlabel="steps", ylim=(0, 1))
         axis.grid(alpha=0.25)
+        if axis.get_lines():
+            axis.legend(frameon=False, fontsize=8)
     axes["U-Net"].set_ylabel("Dice, mean over seeds")
-    axes["D-Unet"].legend(frameon=False, fontsize=8)
     return save_figure(figure, path, dpi=90)

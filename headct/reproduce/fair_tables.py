@@ -61,19 +61,21 @@ def part_of_page(
 
 
 def _dsc_table(tables: Runs, paper: Paper) -> list[str]:
-    """DSC by group beside the paper's, and the lowest and highest of a head."""
-    lines = []
+    """DSC by group, beside the paper's where it states any, and the deviation over heads."""
+    groups, lines = ("all", "ivh", "no_ivh"), []
+    stated = [any(paper.get(name, (None,) * 3)[n] is not None for name in tables) for n in range(3)]
     for name, seeds in tables.items():
-        stated = paper.get(name, (None,) * 4)
+        figures = paper.get(name, (None,) * 3)
         cells = [name, str(len(seeds))]
-        for number, group in enumerate(("all", "ivh", "no_ivh")):
-            figure = stated[number]
-            cells += ["" if figure is None else f"{figure:.3f}", with_sd(seeds, group_mean("dice", group))]
+        for number, group in enumerate(groups):
+            figure = figures[number]
+            cells += [f"{figure:.3f}" if figure is not None else ""] if stated[number] else []
+            cells.append(with_sd(seeds, group_mean("dice", group)))
         spread = with_sd(seeds, lambda rows: statistics.stdev(float(row["dice"]) for row in rows))
         lines.append([*cells, spread])
     head = ["", "seeds"]
-    for group in ("DSC", "with IVH", "without IVH"):
-        head += [f"{group}, paper", f"{group}, ours"]
+    for number, title in enumerate(("DSC", "with IVH", "without IVH")):
+        head += [f"{title}, paper", f"{title}, ours"] if stated[number] else [title]
     return table([*head, "sd of heads"], lines)
 
 
@@ -128,5 +130,5 @@ def dsc_boxes(tables: Runs, path: Path) -> Path:
         axis.plot([], [], color=colour, linewidth=6, alpha=0.6, label=text)
     axis.set_xticks(np.arange(len(tables)), list(tables), rotation=40, ha="right")
     axis.set(ylim=(0, 1), ylabel="DSC of a head, mean over seeds")
-    axis.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside upper right", ncols=2)
     return save_figure(figure, path, dpi=90)

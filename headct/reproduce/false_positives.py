@@ -18,8 +18,9 @@ from scipy.ndimage import distance_transform_edt
 
 from tools.core.markdown import table
 from tools.core.names import case_name
+from tools.core.tables import Row
 
-__all__ = ["PLACES", "HeadPlaces", "false_positive_table"]
+__all__ = ["PLACES", "HeadPlaces", "false_positive_table", "places_by_head"]
 
 NEAR_MM = 7.0  # as wide as the band around the lesion that border patches are centred in
 PLACES = ("found", "missed", "beside the lesion", "in ventricles", "near the skull", "deeper")
@@ -64,8 +65,8 @@ class HeadPlaces:
         return {name: float(mask.sum()) * self.millilitres for name, mask in zip(PLACES, places, strict=True)}
 
 
-def false_positive_table(datalist: Path, runs: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Mean volumes per head, in mL.
+def places_by_head(datalist: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, list[Row]]:
+    """Volumes of each head in mL, the mean over the runs of a row.
 
     Args:
         datalist: of the synthetic heads, see `tools.phantom.write_phantoms`; its entries name the masks
@@ -73,22 +74,42 @@ def false_positive_table(datalist: Path, runs: Mapping[str, Sequence[Path]]) -> 
         runs: folders of each row's runs, below which an evaluation left `predictions/CASE_seg.nii.gz`.
 
     Returns:
-        lines of a table; none if there are no predictions.
+        by row a dictionary for each head that has predictions, with `case`, `ivh` and `PLACES`.
     """
-    content, lines = json.loads(datalist.read_text()), []
+    content = json.loads(datalist.read_text())
     cases = {str(item["case"]): item for item in [*content["training"], *content["testing"]]}
     places: dict[str, HeadPlaces] = {}
+    rows: dict[str, list[Row]] = {}
     for name, folders in runs.items():
-        found = []
+        found: dict[str, list[dict[str, float]]] = {}
         for path in sorted(path for folder in folders for path in folder.rglob("predictions/*_seg.nii.gz")):
             case = case_name(path).removesuffix("_seg")
             if case not in places:
                 places[case] = _places(datalist.parent, cases[case])
             image: Any = nib.load(path)
-            found.append(places[case].volumes(np.asarray(image.dataobj) != 0))
-        if found:
-            means = (np.mean([volumes[place] for volumes in found]) for place in PLACES)
-            lines.append([name, *(f"{mean:.2f}" for mean in means)])
+            found.setdefault(case, []).append(places[case].volumes(np.asarray(image.dataobj) != 0))
+        rows[name] = [
+            {
+                "case": case,
+                "ivh": cases[case].get("ivh"),
+                **{place: float(np.mean([volumes[place] for volumes in several])) for place in PLACES},
+            }
+            for case, several in found.items()
+        ]
+    return rows
+
+
+def false_positive_table(rows: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Lines of a table of the mean volumes per head, in mL; none without heads.
+
+    Args:
+        rows: of `places_by_head`.
+    """
+    lines = [
+        [name, *(f"{np.mean([row[place] for row in own]):.2f}" for place in PLACES)]
+        for name, own in rows.items()
+        if own
+    ]
     return table(["", *PLACES], lines) if lines else []
 
 

@@ -15,9 +15,8 @@ from headct.reproduce.fair import mean_of_seeds
 from headct.reproduce.fair_slices import HEADS, by_head
 from headct.reproduce.li2021 import MODELS
 from headct.reproduce.li2021_page import Scores
-from headct.reproduce.outlines import outlined
+from headct.reproduce.outlines import draw_outlines, outlined
 from headct.reproduce.page import markdown, order_agreement, paired_table, provenance
-from headct.scores.overlay import overlay_picture
 from tools.core.markdown import table
 from tools.report.plots import save_figure
 
@@ -170,7 +169,7 @@ def draw(scores: Seeds, datalist: Path, work_dir: Path, out: Path) -> list[Path]
     paths = [save_figure(figure, out / "li2021_fair.png", dpi=90)]
     cases = _outlined(scores, datalist, work_dir)
     if cases:
-        paths.append(overlay_picture(cases, out / "li2021_fair_heads.png", columns=5))
+        paths.append(draw_outlines(cases, out / "li2021_fair_heads.png"))
     return paths
 
 

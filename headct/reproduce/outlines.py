@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,54 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from PIL import Image, ImageColor
 
-from headct.scores.overlay import OverlayCase
+from headct.scores.overlay import (
+    PREDICTION_COLOUR,
+    TRUTH_COLOUR,
+    OverlayCase,
+    overlay_picture,
+)
+from tools.core.files import write_bytes
 
-__all__ = ["outlined", "outlined_slices"]
+__all__ = ["draw_outlines", "outlined", "outlined_slices"]
+
+COLUMNS, DPI = 4, 72
+"""Slices of a head, and pixels per inch, few since pages want small pictures."""
+GREYS, SHADES = 24, 5
+
+
+def draw_outlines(cases: Sequence[OverlayCase], path: Path) -> Path:
+    """`overlay_picture` as a small file: few pixels, and few colours.
+
+    Args:
+        cases: heads, one below the other.
+        path: PNG file to write.
+    """
+    overlay_picture(cases, path, columns=min(COLUMNS, *(case.image.shape[2] for case in cases)), dpi=DPI)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE)
+    stream = io.BytesIO()
+    small.save(stream, "PNG", optimize=True)
+    return write_bytes(path, stream.getvalue())
+
+
+def _palette() -> Image.Image:
+    """Greys, and the colours of both outlines from faint to full over dark, middle and bright grey."""
+    greys = [(level, level, level) for level in np.linspace(0, 255, GREYS).astype(int).tolist()]
+    outlines = [
+        tuple(round(ground + (channel - ground) * share) for channel in ImageColor.getrgb(colour))
+        for colour in (TRUTH_COLOUR, PREDICTION_COLOUR)
+        for ground in (0, 110, 255)
+        for share in np.linspace(0, 1, SHADES + 1)[1:].tolist()
+    ]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([channel for colour in (*greys, *outlines) for channel in colour])
+    return palette
 
 
 def outlined(folder: Path, item: Mapping[str, Any], run: Path, title: str) -> OverlayCase:
-    """The head with its truth and the prediction of a run.
+    """The head with its truth and the prediction of a run, at slices spread over the truth.
 
     Args:
         folder: that the paths of the entry are relative to.
@@ -26,7 +67,10 @@ def outlined(folder: Path, item: Mapping[str, Any], run: Path, title: str) -> Ov
     """
     image, spacing = _volume(folder / item["image"])
     pred, _ = _volume(run / "run" / "eval" / "predictions" / f"{item['case']}_seg.nii.gz")
-    return OverlayCase(title, image, pred, _volume(folder / item["label"])[0], spacing)
+    truth = _volume(folder / item["label"])[0]
+    shown = np.flatnonzero(truth.numpy().any((0, 1)))
+    picks = np.linspace(shown[0], shown[-1], COLUMNS).round().astype(int) if len(shown) else None
+    return OverlayCase(title, image, pred, truth, spacing, None if picks is None else picks.tolist())
 
 
 def outlined_slices(folder: Path, items: Sequence[Mapping[str, Any]], run: Path, title: str) -> OverlayCase:
@@ -43,7 +87,10 @@ def outlined_slices(folder: Path, items: Sequence[Mapping[str, Any]], run: Path,
     numbers = [int(item["slice"]) - 1 for item in items]
     found = run / "run" / "eval" / "predictions"
     preds = [_volume(found / f"{item['case']}_seg.nii.gz")[0].reshape(image.shape[:2]) for item in items]
-    return OverlayCase(title, image[..., numbers], torch.stack(preds, -1), truth[..., numbers], spacing)
+    picks = np.linspace(0, len(items) - 1, min(COLUMNS, len(items))).round().astype(int).tolist()
+    return OverlayCase(
+        title, image[..., numbers], torch.stack(preds, -1), truth[..., numbers], spacing, picks
+    )
 
 
 def _volume(path: Path) -> tuple[torch.Tensor, list[float]]:

@@ -25,7 +25,7 @@ def test_page(tmp_path):
         fair.UNFILTERED: {0: rows(0.5, 0.5, 0.8)},
     }
     page = make_page("cmd", tables, tuple(fair.ROWS), fair.HEADS, fair.KEYS, draw(tables, tmp_path))
-    assert "| final | 2 |  | 0.733 ± 0.094 |  | 0.700 ± 0.071 |  | 0.800 ± 0.141 |" in page
+    assert "| final | 2 | 0.733 ± 0.094 | 0.700 ± 0.071 | 0.800 ± 0.141 |" in page
     assert "| se_none | final | all | 3 | +0.133 |" in page
     assert "| final_unfiltered | final | all | 3 | +0.133 |" in page
     assert "Not run here: `se_encoder`, `depth_3`," in page
