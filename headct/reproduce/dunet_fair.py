@@ -19,7 +19,7 @@ BUNDLE = "dunet"
 Options = FairOptions
 
 STEPS = 3000
-VALIDATIONS = 10
+VALIDATIONS = 8
 NETWORKS: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {
     "U-Net": (("unet",), {"network_def#features": [16, 32, 64, 128, 256]}),
     "D-Unet": ((), {"network_def#features": [8, 16, 32, 64, 128]}),
