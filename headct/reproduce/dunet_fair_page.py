@@ -27,13 +27,13 @@ Both splits test on the same {} slices: every other slice of {} test heads, made
 training head is made of. Split by patient, no slice of these heads is trained on; split by slice, the slices
 between the tested ones are, in place of as many others. Both train on {} slices, half of them with
 hemorrhage, for {} steps in batches of {}, and take the epoch with the highest Dice on slices of {} other
-heads. A quarter of the paper's channels, slices of {} pixels instead of 256x256, ten times its learning rate
-for a short training.
+heads. An eighth of the paper's channels, slices of {} pixels instead of 256x256, and three times its
+learning rate.
 
-Scores are means over slices, over three seeds, with the standard deviation over seeds behind ±. A slice
-without hemorrhage counts 1 if nothing is found there, else 0. Neighbouring slices are alike, so that paired
-tests compare the mean of each head's slices with hemorrhage ({} heads), over seeds; p-values are not
-corrected for their number."""
+Scores are means over slices and seeds, with the standard deviation over seeds behind ±; a row without ± has
+one seed. A slice without hemorrhage counts 1 if nothing is found there, else 0. Neighbouring slices are
+alike, so that paired tests compare the mean of each head's slices with hemorrhage ({} heads), over the seeds
+that both rows have; p-values are not corrected for their number."""
 
 
 def make_page(

@@ -37,7 +37,8 @@ DICE = {"UNet6Gan": (0.6242, 0.4723)}
 
 METHOD = """\
 Smaller than the paper: slices of {} pixels instead of 256x256; {} base channels, a quarter of the bundle's,
-and a quarter of the plain U-Net's; DeepLabV3+ on a ResNet-18 and with random weights. Every row takes {}
+and a quarter of the plain U-Net's; DeepLabV3+ on a ResNet-18 and with random weights; the plain U-Net, which
+has no normalisation, at a fifth of the learning rate. Every row takes {}
 steps of {} slices; UNet6Gan takes the second half of them against a discriminator. The epoch is chosen by
 the Dice of other heads, among four, or of UNet6Gan among the two against the discriminator. Test heads are
 made of label maps that no training head is made of. Every lesion of a slice up to {} mm2 is small.
