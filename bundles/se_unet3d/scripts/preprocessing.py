@@ -19,6 +19,8 @@ from monai.transforms import (
 )
 
 from scripts.hard_cases import TurnHardCased
+from scripts.registration import RegisterRigidd
+from scripts.spacing import ResampleSpacingd
 from tools.core.background import mark_foreground
 from tools.core.errors import InputError
 from tools.core.flags import is_true
@@ -26,8 +28,6 @@ from tools.sampling.case_regions import HyperdenseRegiond
 from tools.symmetry.transform import SymmetryMapd
 from tools.volumes.brain import ExtractBraind
 from tools.volumes.read import LoadVolumed
-from tools.volumes.registration import RegisterRigidd
-from tools.volumes.spacing import ResampleSpacingd
 
 __all__ = ["MarkBraind", "MinMaxd", "PercentileZScored", "Preprocessing", "StripSkulld"]
 
