@@ -25,7 +25,7 @@ THRESHOLD = """\
       threshold: "@threshold"
 """
 CLOSE_OPEN = """\
-    - _target_: tools.engine.postprocess.CloseOpend
+    - _target_: scripts.close_open.CloseOpend
       keys: pred
       size: "@close_open"
 """
@@ -33,7 +33,7 @@ LARGEST = """\
     - _target_: AsDiscreted
       keys: pred
       argmax: true
-    - _target_: tools.engine.postprocess.KeepLargeComponentsd
+    - _target_: scripts.components.KeepLargeComponentsd
       keys: pred
       fraction: "@min_component"
 """

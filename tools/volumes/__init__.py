@@ -5,11 +5,9 @@ from typing import TYPE_CHECKING
 from tools.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from tools.volumes.brain import ExtractBraind, extract_brain
-    from tools.volumes.read import LoadVolumed, find_volumes, read_label, read_volume
+    from tools.volumes.brain import extract_brain
+    from tools.volumes.read import LoadVolumed, read_label, read_volume
 
-__all__ = [
-    "ExtractBraind", "LoadVolumed", "extract_brain", "find_volumes", "read_label", "read_volume",
-]  # fmt: skip
+__all__ = ["LoadVolumed", "extract_brain", "read_label", "read_volume"]
 
 __getattr__ = lazy_exports(__name__, __file__)

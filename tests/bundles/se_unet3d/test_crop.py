@@ -155,6 +155,6 @@ def test_bad_arguments_are_named(rois):
         rois.RandRoiCropd(num_samples=0)
     with pytest.raises(InputError, match="roi_size"):
         rois.RandRoiCropd(roi_size=(4,))
-    with pytest.raises(InputError, match="HyperdenseRegiond"):
+    with pytest.raises(InputError, match="the hyperdense region expects the key"):
         rois.RandRoiCropd(roi_size=(4, 4, 4), mix="border_or_ivh")(make_item())
     assert len(rois.RoiRunsd(mix="brain")(make_item())["roi"]) == len(REGIONS)

@@ -26,7 +26,7 @@ from headct.predict.output.storage import write_summary
 from headct.predict.results import Failure, Lesion
 from tools.phantom import HeadPhantom
 from tools.phantom.cranium import cavity
-from tools.volumes.orientation import default_affine, orientation_doubts
+from tools.volumes.doubts import default_affine, orientation_doubts
 
 SPACING = np.array([0.9, 0.8, 3.0])
 AFFINE = np.diag([*SPACING, 1.0])

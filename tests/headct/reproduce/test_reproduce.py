@@ -15,8 +15,8 @@ from headct.reproduce.false_positives import by_place
 from headct.reproduce.page import beside_table, figure, markdown, order_agreement, paired_table, provenance
 from headct.runs.crossval import fold_runs
 from headct.runs.find_bundle import config_files, find_bundle
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import read_csv
 
 TRAIN = """
 imports:
