@@ -20,9 +20,9 @@ def json_configurations(folder: Path) -> dict[str, dict[str, Any]]:
     """What `train.json` and `inference.json` of a published bundle hold.
 
     `monai.bundle.load` and MONAI Label take them before YAML, and load `models/model.pt` without asking
-    whether it fits. So `train.json` describes the network of the weights: it is `train.yaml` with the overlays
-    that `models/model.json` names under `overlay`, if it names any (a path in the bundle, or several). `inference.json` is `inference.yaml`, and
-    holds what `models/model.json` says for when it is read in another folder than the bundle's.
+    whether it fits. So `train.json` describes the network of the weights: it is `train.yaml` with those
+    overlays that `models/model.json` names under `overlay`, if any: a path in the bundle, or several. `inference.json`
+    is `inference.yaml`, and holds what `models/model.json` says for when it is read in another folder.
 
     Args:
         folder: the bundle.
@@ -46,8 +46,8 @@ def json_configurations(folder: Path) -> dict[str, dict[str, Any]]:
                 files.append(folder / str(overlay))
                 if not files[-1].is_file():
                     raise InputError(
-                        f"{weights.with_suffix('.json')}: expected the file of an overlay under `overlay`, found "
-                        f"{overlay!r}, which is none"
+                        f"{weights.with_suffix('.json')}: expected the file of an overlay under `overlay`, "
+                        f"found {overlay!r}, which is none"
                     )
         try:
             configuration = ConfigParser.load_config_files(files)

@@ -10,7 +10,7 @@ configuration that includes another file. So each bundle holds a copy. Change th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headct.zoo.anatomy_overlay import AnatomyTraining, anatomy_overlay
@@ -92,7 +92,7 @@ class Kind:
     discriminator: bool = False
     size: str = "input#size"
     trt: str = ""
-    anatomy: AnatomyTraining = AnatomyTraining()
+    anatomy: AnatomyTraining = field(default_factory=AnatomyTraining)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -142,7 +142,9 @@ inferer#refine: "@refine"
         network="initial_network",
         ddp='  find_unused_parameters: "$bool(@freeze_epochs)" # the encoder, while it is frozen\n',
         anatomy=AnatomyTraining(
-            cases="  variation: {} # pale blood in many heads, and other scanners\n", pool=16, patches_per_case=32
+            cases="  variation: {} # pale blood in many heads, and other scanners\n",
+            pool=16,
+            patches_per_case=32,
         ),
     ),
 }

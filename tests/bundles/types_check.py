@@ -39,7 +39,7 @@ def check_types(
     small: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Train an epoch, evaluate, and infer by what stands beside the weights; inference finds what evaluation did.
+    """Train an epoch, evaluate, and infer by what stands beside the weights: it finds what evaluation did.
 
     Args:
         overlays: variants by name, `anatomy` among them.

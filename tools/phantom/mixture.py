@@ -44,7 +44,10 @@ def training_heads(
         InputError: there is no folder of maps or no background; and what `PhantomCases` refuses.
     """
     if sources is None:
-        for option, what in ((anatomy, "anatomy, a folder of label maps"), (background, "background, a scan")):
+        for option, what in (
+            (anatomy, "anatomy, a folder of label maps"),
+            (background, "background, a scan"),
+        ):
             if option is None:
                 raise InputError(f"expected {what}, found none: docs/phantom.md says where they come from")
         maps = [path.name.split(".")[0] for path in list_maps(str(anatomy), None)]

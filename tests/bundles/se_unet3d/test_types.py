@@ -1,4 +1,4 @@
-"""The overlays `types` and `anatomy`: five types by the network of 2022, on heads that are made while training runs."""
+"""The overlays `types` and `anatomy`: five types by the network of 2022, on heads made in training."""
 
 from __future__ import annotations
 
