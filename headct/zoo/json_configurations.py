@@ -20,9 +20,10 @@ def json_configurations(folder: Path) -> dict[str, dict[str, Any]]:
     """What `train.json` and `inference.json` of a published bundle hold.
 
     `monai.bundle.load` and MONAI Label take them before YAML, and load `models/model.pt` without asking
-    whether it fits. So `train.json` describes the network of the weights: it is `train.yaml` with those
-    overlays that `models/model.json` names under `overlay`, if any: a path in the bundle, or several. `inference.json`
-    is `inference.yaml`, and holds what `models/model.json` says for when it is read in another folder.
+    whether it fits. So `train.json` describes the network of the weights: it is `train.yaml` with the
+    overlays that `models/model.json` names under `overlay`, if any: a path in the bundle, or several.
+    `inference.json` is `inference.yaml`, and holds what `models/model.json` says for when it is read in
+    another folder.
 
     Args:
         folder: the bundle.
