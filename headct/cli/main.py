@@ -84,6 +84,7 @@ _group(
     "A paper's tables, beside its own figures.",
     {
         "abramova2021": reproduce.abramova2021,
+        "abramova2022": reproduce.abramova2022,
         "li2021": reproduce.li2021,
         "hssayeni2020": reproduce.hssayeni2020,
         "dunet": reproduce.dunet,

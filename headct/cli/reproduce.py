@@ -7,17 +7,31 @@ from typing import Annotated, Any
 
 import typer
 
-from headct.cli.command import Keys, Scheduler, SchedulerFile, keys, names, names_if
+from headct.cli.command import Keys, Scheduler, SchedulerFile, keys, names_if
 from tools.core.errors import InputError
 
-__all__ = ["abramova2021", "dunet", "hssayeni2020", "li2021"]
+__all__ = ["abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021"]
 
 Size = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--quick/--full",
         help="Few rows, folds and cases, for a CPU; or everything that the paper compared, for a GPU.",
     ),
+]
+Fair = Annotated[
+    bool,
+    typer.Option(
+        "--fair",
+        help="Instead: the main claims, on heads with the anatomy of real people, for one core of a CPU.",
+    ),
+]
+Anatomy = Annotated[
+    Path | None, typer.Option(help="With --fair: folder of label maps of real heads, see docs/phantom.md.")
+]
+Finished = Annotated[
+    bool | None,
+    typer.Option("--finished", help="With --fair: only write the page of the runs that are finished."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the page.")]
 Work = Annotated[Path, typer.Option(help="Folder for data, weights and scores; about a gigabyte.")]
@@ -40,9 +54,12 @@ OUT, WORK = Path("docs/results"), Path("runs/reproduce")
 
 
 def abramova2021(
-    quick: Size,
+    quick: Size = None,
+    fair: Fair = False,
     rows: Rows = None,
     folds: Folds = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
     out: Out = OUT,
     work_dir: Work = WORK,
     jobs: Jobs = 1,
@@ -56,20 +73,51 @@ def abramova2021(
     """
     _run(
         "abramova2021",
-        quick,
+        _size("abramova2021", quick, fair),
         out,
         work_dir,
         (jobs, scheduler, scheduler_file),
         settings,
         rows=names_if(rows),
         folds=folds,
+        anatomy=anatomy,
+        finished=finished,
     )
 
 
-def li2021(
-    quick: Size,
+def abramova2022(
+    fair: Fair = False,
     rows: Rows = None,
-    timing: Annotated[bool, typer.Option(help="Also measure the time per slice (table II).")] = True,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
+    out: Out = OUT,
+    work_dir: Work = WORK,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    scheduler_file: SchedulerFile = None,
+    settings: Keys = None,
+) -> None:
+    """Squeeze-and-excitation, depth, normalisation.
+
+    Abramova 2022 (`instance2022` of `se_unet3d`): only with --fair.
+    """
+    if not fair:
+        raise InputError("`headct reproduce abramova2022`: expected --fair, found no size")
+    _run(
+        "abramova2022", "fair", out, work_dir, (jobs, scheduler, scheduler_file), settings,
+        rows=names_if(rows), anatomy=anatomy, finished=finished,
+    )  # fmt: skip
+
+
+def li2021(
+    quick: Size = None,
+    fair: Fair = False,
+    rows: Rows = None,
+    timing: Annotated[
+        bool | None, typer.Option(help="Also measure the time per slice (table II); default: yes.")
+    ] = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
     out: Out = OUT,
     work_dir: Work = WORK,
     jobs: Jobs = 1,
@@ -83,18 +131,20 @@ def li2021(
     """
     _run(
         "li2021",
-        quick,
+        _size("li2021", quick, fair),
         out,
         work_dir,
         (jobs, scheduler, scheduler_file),
         settings,
         rows=names_if(rows),
         timing=timing,
+        anatomy=anatomy,
+        finished=finished,
     )
 
 
 def hssayeni2020(
-    quick: Size,
+    quick: Size = None,
     root: Root = None,
     rows: Rows = None,
     folds: Annotated[int, typer.Option(help="Number of folds by patient.")] = 5,
@@ -111,19 +161,26 @@ def hssayeni2020(
     Hssayeni 2020 (`dunet`): scores by patient, type of hemorrhage and age.
     """
     _run(
-        "hssayeni2020", quick, out, work_dir, (jobs, scheduler, scheduler_file), settings,
+        "hssayeni2020", _size("hssayeni2020", quick), out, work_dir, (jobs, scheduler, scheduler_file),
+        settings,
         root=root, rows=names_if(rows), folds=folds, only_folds=_numbers(only_folds),
     )  # fmt: skip
 
 
 def dunet(
-    quick: Size,
+    quick: Size = None,
+    fair: Fair = False,
     root: Root = None,
-    splits: Annotated[str, typer.Option(help="By slice, by patient, or both.")] = "slice,patient",
+    rows: Annotated[str | None, typer.Option(help="With --fair: rows to run, separated by commas.")] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="By slice, by patient, or both; default: slice,patient.")
+    ] = None,
     folds: Annotated[
         int | None, typer.Option(help="Number of folds; default: 3 with --quick, else 10.")
     ] = None,
     only_folds: OnlyFolds = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
     out: Out = OUT,
     work_dir: Work = WORK,
     jobs: Jobs = 1,
@@ -136,14 +193,15 @@ def dunet(
     Both of the bundle `dunet`: the choice of an epoch, and the held-out test.
     """
     _run(
-        "dunet", quick, out, work_dir, (jobs, scheduler, scheduler_file), settings,
-        root=root, splits=names(splits), folds=folds, only_folds=_numbers(only_folds),
+        "dunet", _size("dunet", quick, fair), out, work_dir, (jobs, scheduler, scheduler_file), settings,
+        root=root, rows=names_if(rows), splits=names_if(splits), folds=folds, only_folds=_numbers(only_folds),
+        anatomy=anatomy, finished=finished,
     )  # fmt: skip
 
 
 def _run(
     paper: str,
-    quick: bool,
+    size: str,
     out: Path,
     work_dir: Path,
     workers: tuple[int, str | None, Path | None],
@@ -155,7 +213,17 @@ def _run(
     from headct.cohort.workers import Workers
     from headct.reproduce import reproduce
 
-    reproduce(paper, quick, out, work_dir, Workers(*workers), overrides, **options)
+    reproduce(paper, size, out, work_dir, Workers(*workers), overrides, **options)
+
+
+def _size(paper: str, quick: bool | None, fair: bool | None = None) -> str:
+    """The one size that was chosen; `fair` is None for a paper that has none."""
+    sizes = [name for name, chosen in (("quick", quick), ("fair", fair), ("full", quick is False)) if chosen]
+    if len(sizes) != 1:
+        known = "--quick and --full" if fair is None else "--quick, --fair and --full"
+        found = "none" if not sizes else " and ".join(f"--{size}" for size in sizes)
+        raise InputError(f"`headct reproduce {paper}`: expected one of {known}, found {found}")
+    return sizes[0]
 
 
 def _numbers(text: str | None) -> list[int] | None:

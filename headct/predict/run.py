@@ -21,6 +21,7 @@ from headct.predict.options import PredictOptions
 from headct.predict.output.storage import work_folder, write_summary
 from headct.predict.results import Case, Failure, Prediction
 from headct.predict.task import CaseTask, UselessModels, do_case
+from headct.runs.default_bundle import DEFAULT_BUNDLE
 from tools.core.errors import InputError, disk_is_full, first_line, one_line, renamed
 from tools.core.names import shown_name
 
@@ -29,7 +30,7 @@ __all__ = ["predict"]
 
 def predict(
     input: str | Path,
-    bundle: str | Path | Sequence[str | Path] = "se_unet3d",
+    bundle: str | Path | Sequence[str | Path] = DEFAULT_BUNDLE,
     out: str | Path = "predictions",
     options: PredictOptions | None = None,
     *,

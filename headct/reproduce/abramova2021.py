@@ -9,7 +9,7 @@ from typing import Any
 
 from headct.reproduce import Setting, among
 from headct.reproduce.configurations import Configuration, run_configurations
-from headct.reproduce.false_positives import false_positive_table
+from headct.reproduce.false_positives import false_positive_table, places_by_head
 from headct.reproduce.page import beside_table, markdown, order_agreement, paired_table, provenance
 from tools.core.tables import Row
 from tools.report.summary import GROUPS, mean_sd
@@ -176,7 +176,8 @@ def reproduce(setting: Setting, options: Options) -> str:
     configurations = [Configuration(name, BUNDLE, ROWS[name]) for name in names]
     runs = setting.work_dir / "runs"
     tables = run_configurations(configurations, runs, keys, folds, jobs=setting.jobs)
-    places = false_positive_table(Path(keys["dataset_dir"]), {name: runs / name for name in names})
+    datalist = Path(keys["dataset_dir"], "dataset.json")
+    places = false_positive_table(places_by_head(datalist, {name: [runs / name] for name in names}))
     return make_page(setting.command, tables, keys, folds, setting.quick, places)
 
 

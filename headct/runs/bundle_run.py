@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -119,12 +120,17 @@ class BundleRun:
         # as they are now: a file that changes while it runs is another one next time
         record = {"trained_with": self.parameters, "trained": True}
         digest = _digest(self.bundle / EVALUATION)
+        took = self._marker().get("seconds", {})
         if not self._trained():
             write_json(self._marker_path, {**record, "trained": False})
+            start = time.monotonic()
             self._train(gpu, unwanted)
-            write_json(self._marker_path, record)
+            took = {"training": round(time.monotonic() - start, 1)}
+            write_json(self._marker_path, {**record, "seconds": took})
+        start = time.monotonic()
         self._evaluate(self.folder, self._keys, gpu, unwanted)
-        write_json(self._marker_path, {**record, "evaluated_with": digest})
+        took = {**took, "evaluating": round(time.monotonic() - start, 1)}
+        write_json(self._marker_path, {**record, "evaluated_with": digest, "seconds": took})
 
     def score_again(self, name: str, **keys: Any) -> Path:
         """Evaluate the weights once more, with another checkpoint or on other data, unless that is done.

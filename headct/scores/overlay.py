@@ -22,16 +22,25 @@ TRUTH_COLOUR, PREDICTION_COLOUR = "#35d07f", "#ff4d4d"
 
 @dataclass
 class OverlayCase:
-    """One volume and its masks, RAS, (1, X, Y, Z) or (X, Y, Z)."""
+    """One volume and its masks, RAS, (1, X, Y, Z) or (X, Y, Z).
+
+    Args:
+        title: above its slices.
+        image: HU.
+        pred, truth: masks.
+        spacing: size of a voxel in mm.
+        slices: numbers of those to show, from 0; None spreads them over those that show truth or prediction.
+    """
 
     title: str
     image: torch.Tensor
     pred: torch.Tensor
     truth: torch.Tensor | None = None
     spacing: Sequence[float] = (1.0, 1.0, 1.0)
+    slices: Sequence[int] | None = None
 
 
-def overlay_picture(cases: Sequence[OverlayCase], path: str | Path, columns: int = 6) -> Path:
+def overlay_picture(cases: Sequence[OverlayCase], path: str | Path, columns: int = 6, dpi: int = 110) -> Path:
     """Slices in the brain window (0 to 80 HU), one row per case, with truth and prediction outlined.
 
     The slices are spread over those that show truth or prediction; where there is neither, over the head.
@@ -41,6 +50,7 @@ def overlay_picture(cases: Sequence[OverlayCase], path: str | Path, columns: int
         cases: what to show.
         path: PNG file to write.
         columns: slices per case.
+        dpi: pixels per inch; a slice is 2.1 inches wide.
 
     Returns:
         `path`.
@@ -58,7 +68,7 @@ def overlay_picture(cases: Sequence[OverlayCase], path: str | Path, columns: int
     figure.legend(
         handles=handles, loc="outside lower right", ncols=2, labelcolor="white", frameon=False, fontsize=9
     )
-    return save_figure(figure, path, dpi=110)
+    return save_figure(figure, path, dpi=dpi)
 
 
 def _draw_case(axes: Sequence[Axes], case: OverlayCase) -> None:
@@ -72,6 +82,8 @@ def _draw_case(axes: Sequence[Axes], case: OverlayCase) -> None:
             np.flatnonzero(head.mean(axis=(0, 1)) > 0.1) if len(shown) == 0 else _widened(shown, axes, image)
         )
     picks = shown[np.linspace(0, len(shown) - 1, len(axes)).round().astype(int)]
+    if case.slices is not None:
+        picks = np.asarray(case.slices)[: len(axes)]
     x, y = (np.flatnonzero(head[..., picks].any(axis=axis)) for axis in ((1, 2), (0, 2)))
     box = np.s_[x[0] : x[-1] + 1, y[0] : y[-1] + 1]
     for axis, z in zip(axes, picks, strict=True):

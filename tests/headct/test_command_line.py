@@ -25,7 +25,7 @@ from headct.datasets.catalogue import CATALOGUE
 from headct.pacs import StudyQuery
 from headct.predict import PredictOptions
 from headct.predict import correct as run_correct
-from headct.reproduce import PAPERS
+from headct.reproduce import FAIR, PAPERS
 from headct.scores.compare import COMPARED, compare_files
 from headct.scores.score import RULES, SEVERAL_RATERS
 from headct.scores.score import score as run_score
@@ -83,7 +83,16 @@ def test_makes_phantoms(tmp_path):
         ("crossval dunet --out 2024 --set dataset_dir=2024", "dataset_dir: expected a path (./2024 if it "
          "looks like a number or a list), found 2024"),
         ("score folder 1 2 --classes 1=", "--classes: expected VALUE=NAME, such as 3=ivh, found '1='"),
-        ("reproduce dunet", "`headct reproduce dunet`: expected one of --quick and --full, found neither"),
+        ("reproduce hssayeni2020",
+         "`headct reproduce hssayeni2020`: expected one of --quick and --full, found none"),
+        ("reproduce dunet",
+         "`headct reproduce dunet`: expected one of --quick, --fair and --full, found none"),
+        ("reproduce abramova2022", "`headct reproduce abramova2022`: expected --fair, found no size"),
+        ("reproduce dunet --fair --full",
+         "`headct reproduce dunet`: expected one of --quick, --fair and --full, "
+         "found --fair and --full"),
+        ("reproduce li2021 --fair",
+         "anatomy: expected a folder of label maps (see docs/phantom.md), found none"),
         ("reproduce li2021 --quick --dataset-dir X", "--dataset-dir: expected an option of `headct reproduce "
          "li2021`, found none of this name; `headct reproduce li2021 --help` lists them"),
         ("reproduce dunet --quick --only-folds a", "--only-folds: expected numbers separated by commas, "
@@ -250,15 +259,19 @@ def test_choices_are_those_that_there_are():
     assert choices(datasets.prepare, "dataset") == set(CATALOGUE)
     assert choices(datasets.prepare, "by") == set(SPLITS)
     assert choices(score.folder, "rules") == {*RULES, SEVERAL_RATERS}
-    assert set(TOP.commands["reproduce"].commands) == set(PAPERS)
+    assert set(TOP.commands["reproduce"].commands) == {*PAPERS, *FAIR}
     assert command.names(inspect.signature(score.compare).parameters["columns"].default) == list(COMPARED)
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", sorted({*PAPERS, *FAIR}))
 def test_papers_have_the_options_of_their_modules(paper):
-    module = importlib.import_module(f"headct.reproduce.{paper}")
+    modules = [paper] * (paper in PAPERS) + [f"{paper}_fair"] * (paper in FAIR)
+    kinds = [importlib.import_module(f"headct.reproduce.{module}").Options for module in modules]
     own = set(inspect.signature(getattr(reproduce, paper)).parameters)
-    assert own - {"quick", "out", "work_dir", "settings", *WHERE} == {f.name for f in fields(module.Options)}
+    sizes = {size for size, papers in (("quick", PAPERS), ("fair", FAIR)) if paper in papers}
+    assert own - {*sizes, "out", "work_dir", "settings", *WHERE} == {
+        f.name for kind in kinds for f in fields(kind)
+    }
 
 
 def test_values():

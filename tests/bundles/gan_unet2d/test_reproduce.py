@@ -12,7 +12,7 @@ def test_one_network(bundle, tmp_path, monkeypatch):
         "phantom": {**phantom, "shape": [64, 64, 20], "spacing": [3.0, 3.0, 8.0]}, "input#size": [64, 64],
         "max_epochs": 2, "pretrain_epochs": 1, "val_interval": 1, "network_def#features": 4,
     }  # fmt: skip
-    reproduce("li2021", True, tmp_path, tmp_path / "work", 1, keys, rows=["UNet6Gan"], timing=False)
+    reproduce("li2021", "quick", tmp_path, tmp_path / "work", 1, keys, rows=["UNet6Gan"], timing=False)
     page = (tmp_path / "li2021.md").read_text()
     assert "| UNet6Gan |  | 0.915 |" in page
     assert "20 slices" in page

@@ -51,6 +51,8 @@ def test_kernels_and_parts():
         "Qr40",
         "UB",
         "FC26",
+        "FC63",
+        "FC68",
         "STANDARD",
         "SOFT",
         "Bv36",

@@ -76,4 +76,4 @@ def test_table_1_and_2_are_the_papers():
 
 def test_unknown_row(tmp_path):
     with pytest.raises(InputError, match=r"rows: expected some of UNet10, .*, found UNet7"):
-        reproduce("li2021", True, tmp_path, tmp_path, rows=["UNet7"])
+        reproduce("li2021", "quick", tmp_path, tmp_path, rows=["UNet7"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,76 +10,12 @@ from scipy import stats
 
 from headct.reproduce import PAPERS, abramova2021, reproduce
 from headct.reproduce.configurations import Configuration, run_configurations
-from headct.reproduce.false_positives import by_place
+from headct.reproduce.false_positives import HeadPlaces
 from headct.reproduce.page import beside_table, figure, markdown, order_agreement, paired_table, provenance
 from headct.runs.crossval import fold_runs
 from headct.runs.find_bundle import config_files, find_bundle
 from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-
-TRAIN = """
-imports:
-  - $import os
-bundle_root: .
-dataset_dir: data
-ckpt_dir: models
-output_dir: eval
-fold: 0
-gain: 0.0
-bonus: 0.0
-datalist:
-  _target_: json.loads
-  s: "$open(os.path.join(@bundle_root, @dataset_dir, 'dataset.json')).read()"
-run:
-  - {_target_: scripts.work.train, ckpt_dir: "@ckpt_dir", gain: "@gain"}
-training: "@run"
-"""
-EVALUATE = """
-run:
-  - _target_: scripts.work.evaluate
-    datalist: "@datalist"
-    fold: "@fold"
-    out: "@output_dir"
-    dice: "$@gain + @bonus"
-evaluating: "@run"
-training: null
-"""
-WORK = '''
-"""Instead of a network: the score of a case is its number in hundredths and what was trained."""
-from pathlib import Path
-from tools.core.tables import write_csv
-
-def train(ckpt_dir, gain):
-    Path(ckpt_dir).mkdir(parents=True, exist_ok=True)
-    with Path(ckpt_dir, "trained.txt").open("a") as stream:
-        stream.write(f"{gain}\\n")
-
-def evaluate(datalist, fold, out, dice):
-    cases = datalist.get("testing") or [item for item in datalist["training"] if item["fold"] == fold]
-    rows = [
-        {"case": item["case"], "ivh": item["ivh"], "dice": dice + int(item["case"][1:]) / 100}
-        for item in cases
-    ]
-    write_csv(Path(out, "metrics", "per_case.csv"), rows)
-'''
-
-
-@pytest.fixture
-def bundle(tmp_path) -> Path:
-    cases = [{"image": f"c{n}.nii.gz", "case": f"c{n}", "ivh": n % 2 == 1} for n in range(8)]
-    for name, text in {
-        "configs/train.yaml": TRAIN,
-        "configs/evaluate.yaml": EVALUATE,
-        "configs/variants/better.yaml": "gain: 0.2\n",
-        "configs/variants/lucky.yaml": "bonus: 0.1\n",
-        "scripts/__init__.py": "",
-        "scripts/work.py": WORK,
-        "data/dataset.json": json.dumps({"training": cases[:6], "testing": cases[6:]}),
-    }.items():
-        path = tmp_path / "bundle" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path / "bundle"
 
 
 def test_one_fold_is_run_once_with_overlays_and_keys(bundle, tmp_path):
@@ -164,18 +99,18 @@ def test_page_says_what_was_run():
 def test_what_a_paper_does_not_take_is_refused(tmp_path, paper):
     """Before anything is written: options and keys that do not exist, and keys that it sets itself."""
     with pytest.raises(InputError, match=r"fold: expected one of .*folds|fold: expected one of rows, timing"):
-        reproduce(paper, True, tmp_path, tmp_path, fold=1)
+        reproduce(paper, "quick", tmp_path, tmp_path, fold=1)
     for key in ("dataset_dir", "phantom_dir", "output_dir"):
         with pytest.raises(InputError, match=rf"{key}: expected a key that `reproduce` leaves to you"):
-            reproduce(paper, True, tmp_path, tmp_path, keys={key: str(tmp_path / "mine")})
+            reproduce(paper, "quick", tmp_path, tmp_path, keys={key: str(tmp_path / "mine")})
     with pytest.raises(InputError, match=r"max_epoch: expected a key of .* the nearest is max_epochs"):
-        reproduce(paper, True, tmp_path, tmp_path, keys={"max_epoch": 3})
+        reproduce(paper, "quick", tmp_path, tmp_path, keys={"max_epoch": 3})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_no_such_paper():
     with pytest.raises(InputError, match=r"paper: expected one of abramova2021, .*, found 'nothing'"):
-        reproduce("nothing", True)
+        reproduce("nothing", "quick")
 
 
 def test_every_row_of_abramova2021_is_a_configuration_of_the_bundle():
@@ -193,7 +128,7 @@ def test_abramova2021_in_small(tmp_path):
     """One row, two folds, a patch or two: the command as a user runs it."""
     phantom = {"cases": 2, "seed": 3, "kind": "iph_ivh", "shape": [64, 64, 20], "spacing": [3.0, 3.0, 8.0]}
     small = {"patches_per_case": 2, "batch_size": 2, "max_epochs": 1, "val_interval": 1, "phantom": phantom}
-    reproduce("abramova2021", True, tmp_path / "out", tmp_path, keys=small, rows=["brain"])
+    reproduce("abramova2021", "quick", tmp_path / "out", tmp_path, keys=small, rows=["brain"])
     page = (tmp_path / "out" / "abramova2021.md").read_text()
     assert "| brain | 0.828 | 0." in page
     assert "| unet3d | 0.765 | not run |" in page
@@ -201,7 +136,7 @@ def test_abramova2021_in_small(tmp_path):
     assert "2, each scored once; 1 with IVH" in page
     assert "|  | found | missed | beside the lesion |" in page
     with pytest.raises(InputError, match=r"rows: expected some of .*, found nothing"):
-        reproduce("abramova2021", True, tmp_path, tmp_path, rows=["nothing"])
+        reproduce("abramova2021", "quick", tmp_path, tmp_path, rows=["nothing"])
 
 
 def test_false_positives_by_place():
@@ -212,11 +147,12 @@ def test_false_positives_by_place():
     ventricle = [0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0]  # 7 lies 5 mm beside the lesion
     predicted = [1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 1]  # 11 lies 10 mm beside the lesion
     masks = [np.array(m, bool)[:, None, None] for m in (predicted, lesion, ventricle, brain)]
-    found = by_place(*masks, (5.0, 2.0, 2.0))
+    found = HeadPlaces.of(*masks[1:], (5.0, 2.0, 2.0)).volumes(masks[0])
     voxels = {"found": 1, "missed": 1, "beside the lesion": 1, "in ventricles": 1, "near the skull": 2}
     assert found == pytest.approx({name: 0.02 * n for name, n in {**voxels, "deeper": 3}.items()})
     nothing = np.zeros_like(masks[1])
-    assert by_place(masks[0], nothing, *masks[2:], (5.0, 2.0, 2.0))["in ventricles"] == pytest.approx(0.04)
+    places = HeadPlaces.of(nothing, *masks[2:], (5.0, 2.0, 2.0))
+    assert places.volumes(masks[0])["in ventricles"] == pytest.approx(0.04)
 
 
 def test_the_claim_of_abramova2021():

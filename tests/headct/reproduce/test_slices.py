@@ -48,7 +48,9 @@ def test_threshold_experiment_for_real(work):
     """Grid search, test and page by the command, on one fold; then everything is found done."""
     keys = {"phantom": PHANTOM, "input#size": [96, 96]}
     for _ in range(2):
-        reproduce("hssayeni2020", True, work / "out", work / "runs", keys=keys, folds=3, rows=["threshold"])
+        reproduce(
+            "hssayeni2020", "quick", work / "out", work / "runs", keys=keys, folds=3, rows=["threshold"]
+        )
     page = (work / "out" / "hssayeni2020.md").read_text()
     line = next(line for line in page.splitlines() if line.startswith("| threshold"))
     assert line.startswith("| threshold | 0.08 | 0.135 | 0.")
@@ -59,7 +61,7 @@ def test_dunet_by_slice_for_real(work):
     """Both networks on one fold that leaks patients, as the paper's do, by the command."""
     tiny = {"input#size": [32, 32], "max_epochs": 1, "checkpoint_every": 1, "val_interval": 1}
     tiny["phantom"] = PHANTOM
-    reproduce("dunet", True, work / "out", work / "runs", 2, tiny, splits=["slice"], only_folds=[0])
+    reproduce("dunet", "quick", work / "out", work / "runs", 2, tiny, splits=["slice"], only_folds=[0])
     page = (work / "out" / "dunet.md").read_text()
     assert "| D-Unet | slice | 800 |" in page
     assert LEAK_WARNING in page
@@ -67,11 +69,11 @@ def test_dunet_by_slice_for_real(work):
 
 def test_unknown_names(work):
     with pytest.raises(InputError, match="rows: expected some of threshold, slices, windows, found magic"):
-        reproduce("hssayeni2020", True, rows=["magic"], work_dir=work)
+        reproduce("hssayeni2020", "quick", rows=["magic"], work_dir=work)
     with pytest.raises(InputError, match="splits: expected some of patient, slice, found scan"):
-        reproduce("dunet", True, splits=["scan"], work_dir=work)
+        reproduce("dunet", "quick", splits=["scan"], work_dir=work)
     with pytest.raises(InputError, match="only_folds: expected some of 0, 1, 2, found 3"):
-        reproduce("dunet", True, only_folds=[0, 3], work_dir=work)
+        reproduce("dunet", "quick", only_folds=[0, 3], work_dir=work)
 
 
 def slice_row(case: str, patient: str, types: str | None, tp: int, fp: int, fn: int) -> dict:
