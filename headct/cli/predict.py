@@ -25,7 +25,10 @@ def predict(
         ),
     ],
     bundle: Annotated[
-        str, typer.Option(help="Name or folder of a bundle; several, separated by commas, give a consensus.")
+        str,
+        typer.Option(
+            help="Name or folder of a bundle; several, separated by commas, or all, give a consensus."
+        ),
     ] = DEFAULT_BUNDLE,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     weights: Annotated[

@@ -45,7 +45,8 @@ def predict(
     Args:
         input: a NIfTI file, a DICOM folder (of the series of a study the head CT without contrast is taken),
             a zip of either, or a folder of any of these.
-        bundle: name or folder of a bundle, or several: each one's mask is written, and their consensus.
+        bundle: name or folder of a bundle, or several, or `all`: each one's mask is written, and their
+            consensus.
         out: folder for the results: one folder per case, `index.html` and `summary.csv`.
         options: everything else, see there.
         say: is given a line for every case.

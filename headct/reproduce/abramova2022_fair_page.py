@@ -62,8 +62,8 @@ nothing chooses an epoch. Test heads are made of label maps that no training hea
 lesion; half of the heads have some in the ventricles.
 
 A figure is the mean over seeds, with the standard deviation over seeds behind ±; a row without ± has one
-seed. Paired tests take each head's mean over seeds; p-values are not corrected for their number. The paper's
-figures are of the challenge's cases: only the order of rows can be compared."""
+seed. Paired tests take each head's mean over the seeds that both rows have; p-values are not corrected for
+their number. The paper's figures are of the challenge's cases: only the order of rows can be compared."""
 
 
 def make_page(
@@ -101,7 +101,7 @@ def make_page(
     if left_out:
         parts.append(f"Not run here: {', '.join(f'`{name}`' for name in left_out)}.")
     for part in PARTS:
-        parts += part_of_page(part, tables, means, {})
+        parts += part_of_page(part, tables)
     parts += [f"![{path.stem}]({path.name})" for path in pictures]
     return markdown("Abramova 2022 put to a fair test", *parts)
 

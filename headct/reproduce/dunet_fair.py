@@ -21,12 +21,12 @@ Options = FairOptions
 STEPS = 3000
 VALIDATIONS = 8
 NETWORKS: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {
-    "U-Net": (("unet",), {"network_def#features": [16, 32, 64, 128, 256]}),
-    "D-Unet": ((), {"network_def#features": [8, 16, 32, 64, 128]}),
+    "U-Net": (("unet",), {"network_def#features": [8, 16, 32, 64, 128]}),
+    "D-Unet": ((), {"network_def#features": [4, 8, 16, 32, 64]}),
 }
-"""Overlays of each network, and its width: a quarter of the paper's."""
+"""Overlays of each network, and its width: an eighth of the paper's."""
 
-KEYS: dict[str, Any] = {"input#size": [96, 96], "batch_size": 4, "learning_rate": 1.0e-3}
+KEYS: dict[str, Any] = {"input#size": [96, 96], "batch_size": 4, "learning_rate": 3.0e-4}
 ROWS: dict[str, tuple[str, str]] = {
     f"{network} by {split}": (network, split) for network in NETWORKS for split in SPLITS
 }

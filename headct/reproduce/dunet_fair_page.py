@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from headct.reproduce.dunet import ARCHITECTURES
-from headct.reproduce.fair import Runs, group_mean, mean_of_seeds, with_sd
+from headct.reproduce.fair import Runs, group_mean, seed_paired_table, with_sd
 from headct.reproduce.fair_slices import HEADS, by_head
 from headct.reproduce.outlines import draw_outlines, outlined_slices
-from headct.reproduce.page import markdown, paired_table, provenance
+from headct.reproduce.page import markdown, provenance
 from headct.runs.curves import read_scalars
 from tools.core.markdown import table
 from tools.core.tables import Row
@@ -27,13 +27,13 @@ Both splits test on the same {} slices: every other slice of {} test heads, made
 training head is made of. Split by patient, no slice of these heads is trained on; split by slice, the slices
 between the tested ones are, in place of as many others. Both train on {} slices, half of them with
 hemorrhage, for {} steps in batches of {}, and take the epoch with the highest Dice on slices of {} other
-heads. A quarter of the paper's channels, slices of {} pixels instead of 256x256, ten times its learning rate
-for a short training.
+heads. An eighth of the paper's channels, slices of {} pixels instead of 256x256, and three times its
+learning rate.
 
-Scores are means over slices, over three seeds, with the standard deviation over seeds behind ±. A slice
-without hemorrhage counts 1 if nothing is found there, else 0. Neighbouring slices are alike, so that paired
-tests compare the mean of each head's slices with hemorrhage ({} heads), over seeds; p-values are not
-corrected for their number."""
+Scores are means over slices and seeds, with the standard deviation over seeds behind ±; a row without ± has
+one seed. A slice without hemorrhage counts 1 if nothing is found there, else 0. Neighbouring slices are
+alike, so that paired tests compare the mean of each head's slices with hemorrhage ({} heads), over the seeds
+that both rows have; p-values are not corrected for their number."""
 
 
 def make_page(
@@ -54,8 +54,10 @@ def make_page(
         steps: batches of an epoch.
         pictures: to show, in the folder of the page.
     """
-    heads = {name: mean_of_seeds({s: by_head(rows, ("dice", "iou")) for s, rows in seeds.items()}, ("dice",
-             "iou")) for name, seeds in tables.items()}  # fmt: skip
+    heads = {
+        name: {seed: by_head(rows, ("dice",)) for seed, rows in seeds.items()}
+        for name, seeds in tables.items()
+    }
     training = [item for item in shown["training"] if item["fold"] != 0]
     tested = {str(item["patient"]) for item in shown["testing"]}
     size = "x".join(map(str, keys["input#size"]))
@@ -70,7 +72,7 @@ def make_page(
     )
     method = METHOD.format(
         len(shown["testing"]), len(tested), len(training), steps * keys["max_epochs"], keys["batch_size"],
-        sum(HEADS.validation.values()), size, len(next(iter(heads.values()))),
+        sum(HEADS.validation.values()), size, len(next(iter(next(iter(heads.values())).values()))),
     )  # fmt: skip
     networks = [(f"U-Net by {split}", f"D-Unet by {split}") for split in SPLITS]
     leaks = [(f"{name} by patient", f"{name} by slice") for name in ARCHITECTURES]
@@ -79,13 +81,13 @@ def make_page(
         method,
         "## Both networks",
         _scores(tables),
-        paired_table(heads, networks),
+        seed_paired_table(heads, networks),
         "## The leak of a split by slice",
         "Dice of slices with hemorrhage: what the same network scores more on the same slices, when it was "
         "trained on "
         "their neighbours.",
         _leaks(tables, leaks),
-        paired_table(heads, leaks),
+        seed_paired_table(heads, leaks),
         *(f"![{path.stem}]({path.name})" for path in pictures),
     ]
     return markdown("D-Unet put to a fair test", *parts)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from headct.cohort.workers import Workers
 from headct.reproduce.configurations import Configuration, run_configurations
+from headct.reproduce.page import paired_table
 from tools.core.errors import InputError
 from tools.core.tables import Row
 from tools.report.summary import GROUPS
@@ -29,6 +30,7 @@ __all__ = [
     "row_configurations",
     "run_rows",
     "run_seconds",
+    "seed_paired_table",
     "with_sd",
 ]
 
@@ -140,6 +142,40 @@ def mean_of_seeds(seeds: Mapping[int, Sequence[Row]], columns: Sequence[str] = (
         }
         merged.append({**several[0], **means})
     return merged
+
+
+def seed_paired_table(
+    tables: Runs,
+    pairs: Sequence[tuple[str, str]],
+    column: str = "dice",
+    groups: Sequence[str] = ("all",),
+    cases: Collection[str] | None = None,
+) -> list[str]:
+    """`paired_table` of each pair over the seeds that both have, so that no seed stands against others.
+
+    Args:
+        tables: rows by configuration and seed.
+        pairs: names of two configurations; those of which one was not run are left out.
+        column, groups: see `paired_table`.
+        cases: names of those to take; None for all.
+    """
+    lines: list[str] = []
+    for pair in pairs:
+        common = sorted(set(tables.get(pair[0], {})) & set(tables.get(pair[1], {})))
+        if not common:
+            continue
+        means = {
+            name: [
+                row
+                for row in mean_of_seeds({seed: tables[name][seed] for seed in common}, (column,))
+                if cases is None or row["case"] in cases
+            ]
+            for name in pair
+        }
+        head, rule, *tests = paired_table(means, [pair], column, groups)
+        extra = [f"{head} seeds |", f"{rule} --- |"] if not lines else []
+        lines += [*extra, *(f"{test} {len(common)} |" for test in tests)]
+    return lines
 
 
 def group_mean(column: str = "dice", group: str = "all") -> Callable[[Sequence[Row]], float | None]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from headct.reproduce.fair import Runs, group_mean, mean_of_seeds, with_sd
-from headct.reproduce.page import paired_table
+from headct.reproduce.fair import Runs, group_mean, mean_of_seeds, seed_paired_table, with_sd
 from tools.core.markdown import table
 from tools.core.tables import Row
 from tools.report.plots import save_figure
@@ -33,31 +32,29 @@ class Part:
         title: heading.
         rows: their names.
         pairs: which are tested against each other.
-        text: what must be known of them, such as the paper's figures.
+        text: what must be known of them.
+        paper: the paper's DSC of all cases, of those with and of those without IVH, by row.
     """
 
     title: str
     rows: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     text: str = ""
+    paper: Paper = field(default_factory=dict)
 
 
-def part_of_page(
-    part: Part, tables: Runs, means: Mapping[str, Sequence[Row]], paper: Paper
-) -> list[str | Sequence[str]]:
+def part_of_page(part: Part, tables: Runs) -> list[str | Sequence[str]]:
     """Heading, tables and paired tests of the rows that were run; nothing where that is fewer than two.
 
     Args:
         part: what is compared.
         tables: rows of `per_case.csv` by row and seed.
-        means: of the seeds, see `mean_of_seeds`.
-        paper: the paper's figures; a row that is absent stays empty.
     """
     own = {name: tables[name] for name in part.rows if name in tables}
     if len(own) < 2:
         return []
-    tests = paired_table(means, part.pairs, groups=("all", "ivh", "no_ivh"))
-    return [f"## {part.title}", part.text, _dsc_table(own, paper), _counts_table(own), tests]
+    tests = seed_paired_table(own, part.pairs, groups=("all", "ivh", "no_ivh"))
+    return [f"## {part.title}", part.text, _dsc_table(own, part.paper), _counts_table(own), tests]
 
 
 def _dsc_table(tables: Runs, paper: Paper) -> list[str]:

@@ -44,7 +44,7 @@ ROWS: dict[str, FairRow] = {
     "UNet6Dil": FairRow(("unet6_dil",), seeds=SEEDS),
     "UNet6Flip": FairRow(("unet6_flip",), seeds=SEEDS),
     "DeepLabV3+": FairRow(("deeplabv3plus",)),
-    "U-Net": FairRow(("unet",), {"network_def#features": 16}),
+    "U-Net": FairRow(("unet",), {"network_def#features": 16, "learning_rate": 2.0e-4}),
     "UNet6GanReLU": FairRow((), {"network_def#activation": "relu"}),
     "UNet6FlipD": FairRow(("unet6_flip_d",)),
 }

@@ -72,7 +72,7 @@ def test_page(tmp_path):
     assert "| brain | 2 | 0.807 | 0.600 ± 0.088 | 0.664 | 0.400 ± 0.141 | 0.831 | 0.800 ± 0.035 |" in page
     assert "| final | 1 | 0.862 | 0.700 | 0.777 | 0.600 | 0.876 | 0.800 |" in page
     assert "| brain | 0.300 ± 0.141 | 0.900 ± 0.071 | 2.5 ± 0.7 | 1.0 ± 0.0 | 0.5 ± 0.7 |" in page
-    assert "| brain | final | ivh | 2 | +0.200 |" in page
+    assert "| brain | final | ivh | 2 | +0.300 |" in page
     assert (
         "| DSC | small (1) | larger (3) | larger, with IVH (1) | larger, regular (2) | larger, irregular"
         in page

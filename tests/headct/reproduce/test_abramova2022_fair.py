@@ -26,8 +26,8 @@ def test_page(tmp_path):
     }
     page = make_page("cmd", tables, tuple(fair.ROWS), fair.HEADS, fair.KEYS, draw(tables, tmp_path))
     assert "| final | 2 | 0.733 ± 0.094 | 0.700 ± 0.071 | 0.800 ± 0.141 |" in page
-    assert "| se_none | final | all | 3 | +0.133 |" in page
-    assert "| final_unfiltered | final | all | 3 | +0.133 |" in page
+    assert "| se_none | final | all | 3 | +0.067 |" in page
+    assert "| final_unfiltered | final | all | 3 | +0.067 |" in page
     assert "Not run here: `se_encoder`, `depth_3`," in page
     assert "10016 of 32x32x16 voxels, 626 steps" in page
     assert "![abramova2022_fair](abramova2022_fair.png)" in page

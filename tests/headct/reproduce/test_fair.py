@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from headct.reproduce import fair_heads, reproduce
-from headct.reproduce.fair import FairRow, group_mean, mean_of_seeds, run_rows, run_seconds, with_sd
+from headct.reproduce.fair import (
+    FairRow,
+    group_mean,
+    mean_of_seeds,
+    run_rows,
+    run_seconds,
+    seed_paired_table,
+    with_sd,
+)
 from headct.reproduce.fair_heads import FairHeads, divide_maps, write_fair_heads
 from headct.reproduce.lesion_shape import measured_lesion, solidity
 from tools.core.errors import InputError
@@ -106,6 +114,22 @@ def test_means_over_seeds_by_hand():
     assert with_sd(seeds, group_mean()) == f"0.425 ± {statistics.stdev([0.4, 0.45]):.3f}"
     assert with_sd({0: seeds[0]}, group_mean("dice", "ivh"), 1) == "0.4"
     assert with_sd({0: rows(0.1)}, group_mean("dice", "ivh")) == "no case"
+
+
+def test_pairs_are_tested_over_the_seeds_that_both_have():
+    """A second seed of one row, which is far better, says nothing of the other row."""
+
+    def rows(*dice):
+        return [{"case": f"c{n}", "ivh": n % 2, "dice": value} for n, value in enumerate(dice)]
+
+    tables = {"a": {0: rows(0.2, 0.4), 1: rows(0.9, 0.9)}, "b": {0: rows(0.3, 0.6)}, "c": {2: rows(0.1, 0.1)}}
+    lines = seed_paired_table(tables, [("a", "b"), ("b", "c")])
+    assert lines[0].endswith("| p (Wilcoxon) | seeds |")
+    assert len(lines) == 3
+    assert lines[2].startswith("| a | b | all | 2 | +0.150 |")
+    assert lines[2].endswith("| 1 |")
+    one = seed_paired_table(tables, [("a", "b")], cases={"c1"})
+    assert one[2] == "| a | b | all | 1 | fewer than two cases |  |  | 1 |"
 
 
 def test_solidity_by_hand(tmp_path):
