@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from headct.reproduce.abramova2021 import TABLES
-from headct.reproduce.fair import FairRow, Runs, mean_of_seeds, run_seconds, seed_paired_table, with_sd
+from headct.reproduce.fair import (
+    FairRow,
+    Runs,
+    mean_of_seeds,
+    not_run,
+    run_seconds,
+    seed_paired_table,
+    with_sd,
+)
 from headct.reproduce.fair_heads import FairHeads
 from headct.reproduce.fair_tables import Part, count_of, dsc_boxes, part_of_page
 from headct.reproduce.false_positives import false_positive_table, places_by_head
@@ -139,9 +147,7 @@ def make_page(
         ),
         METHOD.format(f"{keys['roi_size'][0] * heads.spacing[0]:g}", patches, len(cases)),
     ]
-    left_out = [name for name in rows if name not in tables]
-    if left_out:
-        parts.append(f"Not run here: {', '.join(f'`{name}`' for name in left_out)}.")
+    parts.append(not_run(rows, tables))
     parts.append(
         "CT angiography as a further channel (0.834 to 0.795 in the paper): synthetic heads have none."
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headct.reproduce.fair import Runs, mean_of_seeds
+from headct.reproduce.fair import Runs, mean_of_seeds, not_run
 from headct.reproduce.fair_heads import FairHeads
 from headct.reproduce.fair_tables import Part, dsc_boxes, part_of_page
 from headct.reproduce.page import markdown, provenance
@@ -97,9 +97,7 @@ def make_page(
     )
     method = METHOD.format(size, "x".join(f"{mm:g}" for mm in heads.spacing), patches)
     parts: list[str | Sequence[str]] = [about, method]
-    left_out = [name for name in rows if name not in tables]
-    if left_out:
-        parts.append(f"Not run here: {', '.join(f'`{name}`' for name in left_out)}.")
+    parts.append(not_run(rows, tables))
     for part in PARTS:
         parts += part_of_page(part, tables)
     parts += [f"![{path.stem}]({path.name})" for path in pictures]

@@ -58,4 +58,4 @@ def reproduce(setting: Setting, options: Options) -> str:
     runs = setting.work_dir / "runs"
     tables = run_rows(rows, BUNDLE, runs, keys, setting.jobs, options.finished)
     pictures = draw(tables, shown["testing"], runs, steps, setting.out)
-    return make_page(setting.command, tables, shown, keys, steps, pictures)
+    return make_page(setting.command, names, tables, shown, keys, steps, pictures)

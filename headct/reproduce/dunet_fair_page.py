@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headct.reproduce.dunet import ARCHITECTURES
-from headct.reproduce.fair import Runs, group_mean, seed_paired_table, with_sd
+from headct.reproduce.fair import Runs, group_mean, not_run, seed_paired_table, with_sd
 from headct.reproduce.fair_slices import HEADS, by_head
 from headct.reproduce.outlines import draw_outlines, outlined_slices
 from headct.reproduce.page import markdown, provenance
@@ -38,6 +38,7 @@ that both rows have; p-values are not corrected for their number."""
 
 def make_page(
     command: str,
+    rows: Collection[str],
     tables: Runs,
     shown: Mapping[str, Sequence[Mapping[str, Any]]],
     keys: Mapping[str, Any],
@@ -48,6 +49,7 @@ def make_page(
 
     Args:
         command: that ran it.
+        rows: names of all that were asked for.
         tables: rows of `per_case.csv` (single slices), by row of the table and seed.
         shown: datalist of the split by patient.
         keys: of all configurations.
@@ -79,6 +81,7 @@ def make_page(
     parts: list[str | Sequence[str]] = [
         about,
         method,
+        not_run(rows, tables),
         "## Both networks",
         _scores(tables),
         seed_paired_table(heads, networks),

@@ -27,6 +27,7 @@ __all__ = [
     "Runs",
     "group_mean",
     "mean_of_seeds",
+    "not_run",
     "row_configurations",
     "run_rows",
     "run_seconds",
@@ -115,6 +116,12 @@ def run_rows(
     for (name, seed), one in runs.items():
         tables[name][seed] = found[one.name]
     return {name: own for name, own in tables.items() if own}
+
+
+def not_run(rows: Collection[str], tables: Collection[str]) -> str:
+    """A sentence that names the rows without a finished run; empty if there are none."""
+    left_out = [f"`{name}`" for name in rows if name not in tables]
+    return f"Not run here: {', '.join(left_out)}." if left_out else ""
 
 
 def run_seconds(work_dir: Path, name: str, seed: int) -> dict[str, float]:

@@ -68,4 +68,4 @@ def reproduce(setting: Setting, options: Options) -> str:
         for name, seeds in tables.items()
     }
     pictures = draw(scores, datalist, runs, setting.out)
-    return make_page(setting.command, scores, keys, pictures)
+    return make_page(setting.command, tuple(rows), scores, keys, pictures)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headct.reproduce.fair import seed_paired_table
+from headct.reproduce.fair import not_run, seed_paired_table
 from headct.reproduce.fair_slices import HEADS, by_head
 from headct.reproduce.li2021 import MODELS
 from headct.reproduce.li2021_page import Scores
@@ -50,11 +50,18 @@ seed. The paper states LA of 71 slices with a large and 49 with a small lesion. 
 0.6919 are those of UNet6Dil on large lesions."""
 
 
-def make_page(command: str, scores: Seeds, keys: Mapping[str, Any], pictures: Sequence[Path] = ()) -> str:
+def make_page(
+    command: str,
+    rows: Collection[str],
+    scores: Seeds,
+    keys: Mapping[str, Any],
+    pictures: Sequence[Path] = (),
+) -> str:
     """The page of what was run.
 
     Args:
         command: that ran it.
+        rows: names of all that were asked for.
         scores: by row and seed.
         keys: of all configurations.
         pictures: to show, in the folder of the page.
@@ -78,7 +85,8 @@ def make_page(command: str, scores: Seeds, keys: Mapping[str, Any], pictures: Se
         name: {seed: by_head(own.rows, columns) for seed, own in seeds.items()}
         for name, seeds in scores.items()
     }
-    parts: list[str | Sequence[str]] = [about, method, "## All networks (table I)", _scores(scores)]
+    parts: list[str | Sequence[str]] = [about, method, not_run(rows, scores)]
+    parts += ["## All networks (table I)", _scores(scores)]
     parts.append(_order(scores))
     for column, title in (("dice", "Dice"), ("hit", "location accuracy"), ("recall", "recall")):
         tests = seed_paired_table(heads, PAIRS, column)
@@ -86,7 +94,7 @@ def make_page(command: str, scores: Seeds, keys: Mapping[str, Any], pictures: Se
             parts += [f"## Paired tests: {title}", tests]
     parts.append(
         "Neighbouring slices are alike, so that a test compares the mean of each head's slices with lesion, "
-        "over seeds. "
+        "over the seeds that both rows have. "
         "p-values are not corrected for their number."
     )
     parts += [f"![{path.stem}]({path.name})" for path in pictures]

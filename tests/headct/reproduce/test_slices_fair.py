@@ -89,12 +89,15 @@ def test_page_of_dunet():
     tables = {"D-Unet by patient": {0: patient, 1: patient}, "D-Unet by slice": {0: slice_, 1: patient}}
     item = {"patient": "t", "hemorrhage": True, "fold": 1}
     keys = {**dunet_fair.KEYS, "max_epochs": 100}
-    page = make_page("cmd", tables, {"training": [item], "testing": [item]}, keys, 30)
+    page = make_page(
+        "cmd", ("U-Net by slice", *tables), tables, {"training": [item], "testing": [item]}, keys, 30
+    )
     assert "| D-Unet by patient | 2 |  | 0.450 ± 0.000 |" in page
     assert "| D-Unet by slice | 2 | 0.84 (0.03) | 0.525 ± 0.106 |" in page
     assert "| D-Unet | +0.075 ± 0.106 | +0.150, +0.000 |" in page
     assert "| D-Unet by patient | D-Unet by slice | all | 2 | +0.075 |" in page
     assert "for 3000 steps in batches of 4" in page
+    assert "Not run here: `U-Net by slice`." in page
 
 
 def test_pictures_of_dunet(heads, tmp_path):
@@ -129,7 +132,7 @@ def test_page_of_li2021(tmp_path, heads):
         for case in ("t", "u"):
             (folder / f"{case}_seg.nii.gz").write_bytes((heads.parent / f"{case}_label.nii.gz").read_bytes())
     pictures = draw(scores, heads, tmp_path, tmp_path)
-    page = li_page("cmd", scores, li2021_fair.KEYS, pictures)
+    page = li_page("cmd", tuple(li2021_fair.ROWS), scores, li2021_fair.KEYS, pictures)
     assert "| UNet6 | 2 | 0.958 | 1.000 ± 0.000 | 0.551 | 0.500 ± 0.000 |  | 0.325 ± 0.035 |" in page
     assert "6 test slices, 2 with a large and 2 with a small lesion" in page
     assert "| UNet6 | UNet6Dil | all | 2 | +0.050 |" in page
