@@ -14,8 +14,8 @@ def outlined(label: Tensor, image: Tensor, densest: float = DENSEST_HU) -> Tenso
     """A label that ends where the scan is denser than any blood.
 
     The truth of a synthetic head is where blood is. Beside the skull a voxel may hold blood and yet be as
-    bright as bone, which is blurred into it: one in seven of an epidural hematoma's. A network that is told
-    to call these hemorrhage calls the skull's inner rim hemorrhage in every scan.
+    bright as bone, which is blurred into it: one in seven of an epidural hematoma's. A network is told
+    to call these hemorrhage, of which a reader would outline none.
 
     Args:
         label: (1, X, Y, Z) class values, 0 is background.
