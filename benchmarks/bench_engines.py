@@ -50,8 +50,9 @@ from torch import Tensor, nn
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "se_unet3d"
 sys.path.insert(0, str(BUNDLE))
 
+from scripts.brain_windows import brain_windows, window_starts  # noqa: E402
+
 from tools.core.tensors import plain  # noqa: E402
-from tools.engine.brain_windows import brain_windows, window_starts  # noqa: E402
 from tools.engine.checkpoint import load_weights  # noqa: E402
 from tools.engine.precision import autocast_dtype  # noqa: E402
 from tools.phantom import HeadPhantom  # noqa: E402

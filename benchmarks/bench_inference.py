@@ -39,10 +39,10 @@ from torch.utils.flop_counter import FlopCounterMode
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "se_unet3d"
 sys.path.insert(0, str(BUNDLE))
 
+from scripts.brain_windows import WindowProbabilityInferer  # noqa: E402
 from scripts.network import SEUNet  # noqa: E402
 from scripts.preprocessing import Preprocessing  # noqa: E402
 
-from tools.engine.brain_windows import WindowProbabilityInferer  # noqa: E402
 from tools.engine.precision import with_precision  # noqa: E402
 from tools.phantom import write_phantoms  # noqa: E402
 from tools.sampling.sampler import RoiPatchSampler  # noqa: E402

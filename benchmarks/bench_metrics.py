@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import report, seconds
 
 from tools.metrics import compute_overlap, instance2022_scores, match_lesions
-from tools.metrics.location import location_accuracy_of
+from tools.metrics.location import hits
 from tools.metrics.overlap import overlap_counts, overlap_scores
 from tools.metrics.pr_curve import pr_counts
 
@@ -55,7 +55,7 @@ def bench_overlap(n: int, device: str) -> list[dict[str, Any]]:
         def ours(pred: torch.Tensor = pred, truth: torch.Tensor = truth) -> None:
             counts = overlap_counts(pred, truth)
             overlap_scores(counts)
-            location_accuracy_of(counts)
+            hits(counts)
 
         floats = pred.float(), truth.float()  # the peer's IoU takes no bool
 

@@ -10,15 +10,22 @@ time; the better of 0 and 2 workers counts.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from common import report, synchronize
 from monai.data import MetaTensor
 
-from tools.sampling.case_regions import HyperdenseRegiond, RoiSettings, case_masks, plain
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundles" / "se_unet3d"))
+
+from scripts.brain import HyperdenseRegiond
+
+from tools.core.tensors import plain
+from tools.sampling.case_regions import RoiSettings, case_masks
 from tools.sampling.mix import PRESETS
 from tools.sampling.run_table import mask_runs
 from tools.sampling.sampler import RoiPatchSampler

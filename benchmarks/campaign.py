@@ -43,7 +43,6 @@ import headct.reproduce
 import headct.runs.crossval
 import headct.zoo.publish
 import headct.zoo.verify
-import tools.engine.brain_windows
 import tools.engine.checkpoint
 import tools.sampling.sampler
 import tools.slices.preprocessing

@@ -26,11 +26,11 @@ from scipy import ndimage
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "se_unet3d"
 sys.path.insert(0, str(BUNDLE))
 
+from scripts.brain_windows import WindowProbabilityInferer  # noqa: E402
 from scripts.network import SEUNet  # noqa: E402
 from scripts.preprocessing import Preprocessing  # noqa: E402
 
 from headct.datasets import prepare  # noqa: E402
-from tools.engine.brain_windows import WindowProbabilityInferer  # noqa: E402
 from tools.engine.checkpoint import require_weights, weights_settings  # noqa: E402
 from tools.slices.preprocessing import SlicePreprocessing  # noqa: E402
 from tools.slices.read import CT_ICH_PIXEL_MM  # noqa: E402

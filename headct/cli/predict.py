@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headct.cli.command import Jobs, Progress, Scheduler, SchedulerFile, names, names_if
+from headct.runs.default_bundle import DEFAULT_BUNDLE
 from tools.core.errors import InputError
 
 __all__ = ["predict"]
@@ -24,8 +25,11 @@ def predict(
         ),
     ],
     bundle: Annotated[
-        str, typer.Option(help="Name or folder of a bundle; several, separated by commas, give a consensus.")
-    ] = "se_unet3d",
+        str,
+        typer.Option(
+            help="Name or folder of a bundle; several, separated by commas, or all, give a consensus."
+        ),
+    ] = DEFAULT_BUNDLE,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     weights: Annotated[
         str | None,

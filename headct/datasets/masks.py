@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+from nibabel.processing import resample_from_to
 
 from headct.datasets.collection import Collection
 from tools.core.classes import CLASS_VALUES, UNKNOWN_VALUE
 from tools.core.errors import InputError
 from tools.core.names import is_nifti
-from tools.volumes.grid import grid_fault, reordered, resampled, whole_values
+from tools.volumes.grid import grid_fault, reordered, whole_values
 from tools.volumes.read import load_volume, open_nifti
 
 MISMATCHES = ("error", "warn", "resample")
@@ -58,6 +60,13 @@ def read_values(path: Path, picture: bool = True) -> tuple[np.ndarray, np.ndarra
         raise InputError(f"{path}: {fault}")
     as_stored = is_nifti(path) and len(open_nifti(path).shape) == 3 and np.array_equal(values, raw)
     return values, volume.affine.numpy(), not as_stored
+
+
+def resampled(array: np.ndarray, affine: np.ndarray, shape: Sequence[int], like: np.ndarray) -> np.ndarray:
+    """A label map (X, Y, Z) on the grid of `shape` and affine `like`: the nearest voxel's value, else 0."""
+    source = nib.Nifti1Image(np.asarray(array, np.uint8), affine)
+    result = resample_from_to(source, (tuple(shape), like), order=0)
+    return np.asarray(result.dataobj, np.uint8)
 
 
 def _grid(image: Path) -> tuple[tuple[int, ...], np.ndarray]:

@@ -20,6 +20,7 @@ from headct.predict.options import PredictOptions
 from headct.predict.output.storage import work_folder, write_summary
 from headct.predict.results import Case, Failure, Prediction
 from headct.predict.run import predict
+from headct.runs.default_bundle import DEFAULT_BUNDLE
 from tools.core.errors import InputError
 from tools.core.names import neutral_name
 
@@ -32,7 +33,7 @@ AT_ONCE = 8
 def predict_studies(
     address: str,
     query: StudyQuery,
-    bundle: str | Path | Sequence[str | Path] = "se_unet3d",
+    bundle: str | Path | Sequence[str | Path] = DEFAULT_BUNDLE,
     out: str | Path = "predictions",
     options: PredictOptions | None = None,
     *,

@@ -1,6 +1,6 @@
 """From a scan to an answer to look at: masks, millilitres, pictures, and a verdict.
 
-    headct predict INPUT --bundle se_unet3d --out DIR
+    headct predict INPUT --out DIR
     headct correct DIR/CASE MASK --scan INPUT
 
 | room or file | idea |

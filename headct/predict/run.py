@@ -21,6 +21,7 @@ from headct.predict.options import PredictOptions
 from headct.predict.output.storage import work_folder, write_summary
 from headct.predict.results import Case, Failure, Prediction
 from headct.predict.task import CaseTask, UselessModels, do_case
+from headct.runs.default_bundle import DEFAULT_BUNDLE
 from tools.core.errors import InputError, disk_is_full, first_line, one_line, renamed
 from tools.core.names import shown_name
 
@@ -29,7 +30,7 @@ __all__ = ["predict"]
 
 def predict(
     input: str | Path,
-    bundle: str | Path | Sequence[str | Path] = "se_unet3d",
+    bundle: str | Path | Sequence[str | Path] = DEFAULT_BUNDLE,
     out: str | Path = "predictions",
     options: PredictOptions | None = None,
     *,
@@ -44,7 +45,8 @@ def predict(
     Args:
         input: a NIfTI file, a DICOM folder (of the series of a study the head CT without contrast is taken),
             a zip of either, or a folder of any of these.
-        bundle: name or folder of a bundle, or several: each one's mask is written, and their consensus.
+        bundle: name or folder of a bundle, or several, or `all`: each one's mask is written, and their
+            consensus.
         out: folder for the results: one folder per case, `index.html` and `summary.csv`.
         options: everything else, see there.
         say: is given a line for every case.

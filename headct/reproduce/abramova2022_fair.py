@@ -11,7 +11,7 @@ from headct.reproduce.abramova2022_fair_page import draw, make_page
 from headct.reproduce.fair import SEEDS, FairOptions, FairRow, row_configurations, run_rows
 from headct.reproduce.fair_heads import divide_maps, write_fair_heads
 from headct.reproduce.fair_slices import HEADS
-from tools.core.tables import read_csv
+from headct.scores.tables import read_csv
 
 __all__ = ["KEYS", "ROWS", "UNFILTERED", "Options", "reproduce"]
 

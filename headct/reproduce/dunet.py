@@ -15,8 +15,9 @@ from headct.reproduce.slices_data import SliceData, slice_data
 from headct.runs.bundle_run import BundleRun, run_all
 from headct.runs.epochs import CHECKPOINT, best_epoch, epoch_rows, epoch_table
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
+from headct.scores.tables import read_csv
 from tools.core.markdown import table
-from tools.core.tables import Row, read_csv
+from tools.core.tables import Row
 from tools.data.splits import LEAK_WARNING, SPLITS
 from tools.metrics.overlap import overlap_scores
 from tools.report.summary import mean_sd

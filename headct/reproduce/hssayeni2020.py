@@ -16,8 +16,9 @@ from headct.reproduce.page import markdown, provenance
 from headct.reproduce.slices_data import SliceData, slice_data
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
 from headct.scores.subgroups import age_groups, group_table, patient_scores, spread_table, type_groups
+from headct.scores.tables import read_csv
 from tools.core.markdown import table
-from tools.core.tables import Row, read_csv
+from tools.core.tables import Row
 from tools.metrics.slice_detection import THRESHOLDS, slice_detection_table
 from tools.report.summary import mean_sd
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from headct.reproduce.page import machine, markdown, order_agreement, provenance
+from headct.scores.tables import read_csv
 from tools.core.markdown import table
-from tools.core.tables import Row, read_csv
+from tools.core.tables import Row
 from tools.report.plots import save_figure
 
 __all__ = ["Model", "Scores", "draw", "make_page"]

@@ -20,8 +20,9 @@ from headct.cohort.tasks import Need, gather
 from headct.cohort.workers import Workers
 from headct.runs.find_bundle import check_keys
 from headct.runs.leash import run_on_leash, wait_for_end
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import Row, read_csv, write_json
+from tools.core.tables import Row, write_json
 
 __all__ = ["GO_ON", "BundleRun", "has_weights", "last_error", "run_all"]
 

@@ -13,10 +13,11 @@ from headct.datasets.folds import assign_folds
 from headct.runs.bundle_run import GO_ON, BundleRun, has_weights, run_all
 from headct.runs.find_bundle import check_keys, config_files, find_bundle, own_copy
 from headct.scores.compare import compare_runs
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
 from tools.core.files import write_text
 from tools.core.markdown import records
-from tools.core.tables import Row, read_csv, write_csv, write_json
+from tools.core.tables import Row, write_csv, write_json
 from tools.data.splits import LEAK_WARNING, SPLITS
 from tools.report.page import summary_markdown
 from tools.report.summary import GROUPS, summarize

@@ -14,7 +14,7 @@ from tools.core.overrides import check_overrides
 from tools.core.settings import check_values
 from tools.engine.ensemble import find_checkpoints
 
-__all__ = ["BUNDLES", "check_keys", "config_files", "find_bundle", "find_weights", "own_copy"]
+__all__ = ["BUNDLES", "check_keys", "config_files", "every_bundle", "find_bundle", "find_weights", "own_copy"]
 
 INSTALLED = Path(__file__).resolve().parents[1] / "_bundles"
 """Where a wheel puts the bundles; a clone has no such folder."""
@@ -42,6 +42,18 @@ def find_bundle(name: str | Path, needs: str | None = None) -> Path:
     raise InputError(
         f"bundle: expected the folder of a bundle or one of {', '.join(known)}, found {str(name)!r}"
     )
+
+
+def every_bundle() -> list[str]:
+    """Names of the bundles that come along with weights, in alphabetical order.
+
+    Raises:
+        InputError: none has any.
+    """
+    names = sorted(path.parents[1].name for path in BUNDLES.glob("*/models/model.pt"))
+    if not names:
+        raise InputError(f"bundle all: expected bundles with weights in {BUNDLES}, found none")
+    return names
 
 
 def own_copy(folder: Path) -> Path:

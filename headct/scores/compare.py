@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import Row, read_csv, write_csv
+from tools.core.tables import Row, write_csv
 
 COMPARED = ("dice", "iou", "precision", "recall")
 

@@ -12,8 +12,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, Orientation
 
+from headct.datasets.masks import resampled
 from tools.core.errors import InputError
-from tools.volumes.grid import grid_fault, resampled, whole_values
+from tools.volumes.grid import grid_fault, whole_values
 
 MISMATCHES = ("error", "warn", "resample")
 

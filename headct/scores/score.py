@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from headct.datasets.class_values import class_values
 from headct.scores.grids import MISMATCHES, on_grid_of, read_label_map
 from headct.scores.score_raters import RaterScores, score_raters
 from tools.core.errors import InputError
@@ -15,7 +16,7 @@ from tools.core.files import write_text
 from tools.core.names import case_name
 from tools.core.tables import Row, write_json
 from tools.data.entries import checked_entry, read_datalist
-from tools.data.labels import class_value, class_values, listed_names
+from tools.data.labels import class_value, listed_names
 from tools.metrics.instance2022 import instance2022_scores
 from tools.report.handler import SegmentationReport
 from tools.report.page import summary_markdown

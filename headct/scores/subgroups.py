@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headct.scores.tables import read_csv
 from tools.core.classes import TYPES
 from tools.core.errors import InputError
 from tools.core.files import write_text
 from tools.core.markdown import table
-from tools.core.tables import Row, read_csv, write_csv
+from tools.core.tables import Row, write_csv
 from tools.data.entries import read_datalist
 from tools.report.summary import mean_sd
 

@@ -20,9 +20,10 @@ def json_configurations(folder: Path) -> dict[str, dict[str, Any]]:
     """What `train.json` and `inference.json` of a published bundle hold.
 
     `monai.bundle.load` and MONAI Label take them before YAML, and load `models/model.pt` without asking
-    whether it fits. So `train.json` describes the network of the weights: it is `train.yaml` with the overlay
-    that `models/model.json` names under `overlay`, if it names one. `inference.json` is `inference.yaml`, and
-    holds what `models/model.json` says for when it is read in another folder than the bundle's.
+    whether it fits. So `train.json` describes the network of the weights: it is `train.yaml` with the
+    overlays that `models/model.json` names under `overlay`, if any: a path in the bundle, or several.
+    `inference.json` is `inference.yaml`, and holds what `models/model.json` says for when it is read in
+    another folder.
 
     Args:
         folder: the bundle.
@@ -40,14 +41,15 @@ def json_configurations(folder: Path) -> dict[str, dict[str, Any]]:
         files = [folder / "configs" / f"{workflow}.yaml"]
         if not files[0].is_file():
             continue
-        overlay = trained.get("overlay")
-        if workflow == "train" and overlay is not None:
-            files.append(folder / str(overlay))
-            if not files[1].is_file():
-                raise InputError(
-                    f"{weights.with_suffix('.json')}: expected the file of an overlay under `overlay`, found "
-                    f"{overlay!r}, which is none"
-                )
+        named = trained.get("overlay") or []
+        for overlay in [named] if isinstance(named, str) else named:
+            if workflow == "train":
+                files.append(folder / str(overlay))
+                if not files[-1].is_file():
+                    raise InputError(
+                        f"{weights.with_suffix('.json')}: expected the file of an overlay under `overlay`, "
+                        f"found {overlay!r}, which is none"
+                    )
         try:
             configuration = ConfigParser.load_config_files(files)
             json.dumps(configuration)

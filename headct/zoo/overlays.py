@@ -1,4 +1,4 @@
-"""Overlays that every bundle has, written from one source: evaluation, several GPUs, TensorRT.
+"""Overlays that every bundle has, written from one source: evaluation, several GPUs, TensorRT, real anatomy.
 
 A bundle's folder must be complete by itself: it is published as a zip, and MONAI Label can't follow a
 configuration that includes another file. So each bundle holds a copy. Change them here, then write all copies:
@@ -10,9 +10,10 @@ configuration that includes another file. So each bundle holds a copy. Change th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from headct.zoo.anatomy_overlay import AnatomyTraining, anatomy_overlay
 from tools.core.files import write_bytes
 
 __all__ = ["KINDS", "Kind", "overlays"]
@@ -25,15 +26,12 @@ THRESHOLD = """\
       threshold: "@threshold"
 """
 CLOSE_OPEN = """\
-    - _target_: tools.engine.postprocess.CloseOpend
+    - _target_: scripts.close_open.CloseOpend
       keys: pred
       size: "@close_open"
 """
 LARGEST = """\
-    - _target_: AsDiscreted
-      keys: pred
-      argmax: true
-    - _target_: tools.engine.postprocess.KeepLargeComponentsd
+    - _target_: scripts.components.KeepLargeComponentsd
       keys: pred
       fraction: "@min_component"
 """
@@ -62,6 +60,10 @@ BY_SLICE = """\
     columns: {columns}
     title: Metrics by slice
 """
+VARIED = """\
+  heads: 448 # then they come again, each with another variation
+  variation: {contrast: [0.7, 1.2], noise: 2.5} # paler blood, and other scanners
+"""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Kind:
         discriminator: whether there is one.
         size: key of the network's input size.
         trt: further keys of `inference_trt.yaml`.
+        anatomy: what is its own in `variants/anatomy.yaml`.
     """
 
     mask: str = THRESHOLD
@@ -89,6 +92,7 @@ class Kind:
     discriminator: bool = False
     size: str = "input#size"
     trt: str = ""
+    anatomy: AnatomyTraining = field(default_factory=AnatomyTraining)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -96,10 +100,22 @@ KINDS: Mapping[str, Kind] = {
         mask=THRESHOLD + CLOSE_OPEN,
         columns="[patient, types]",
         own="validate#additional_metrics: null\n",
+        anatomy=AnatomyTraining(cases=VARIED, own="learning_rate: 1.0e-3\n"),
     ),
-    "gan_unet2d": Kind(discriminator=True),
+    "gan_unet2d": Kind(
+        discriminator=True,
+        anatomy=AnatomyTraining(
+            cases=VARIED,
+            epochs=140,
+            val_interval=14,
+            own="""\
+pretrain_epochs: "@max_epochs" # against a discriminator afterwards: a number below
+learning_rate: 1.0e-3
+""",
+        ),
+    ),
     "se_unet3d": Kind(
-        mask=LARGEST,
+        mask=THRESHOLD + LARGEST,
         save=SAVE_VOLUME,
         columns=None,
         own="""\
@@ -108,11 +124,28 @@ inferer#refine: "@refine"
 """,
         size="roi_size",
         trt="refine: 0.0 # there is no float32 network to decide close voxels with\n",
+        anatomy=AnatomyTraining(
+            overlays=("instance2022", "types"),
+            cases=VARIED,
+            patches="half of the patches on the hemorrhage",
+            roi_size='"@roi_size"',
+            mix="{lesion: 0.5, border: 0.1, brain: 0.4}",
+            patches_per_case=20,
+            batch_size=4,
+            augmentation="{turns: random}",
+            epochs=72,
+            val_interval=9,
+        ),
     ),
     "unetpp_pretrained": Kind(
         own='initial_network: "@network_def" # all weights are in the file: nothing is downloaded\n',
         network="initial_network",
         ddp='  find_unused_parameters: "$bool(@freeze_epochs)" # the encoder, while it is frozen\n',
+        anatomy=AnatomyTraining(
+            cases="  variation: {} # pale blood in many heads, and other scanners\n",
+            pool=16,
+            patches_per_case=32,
+        ),
     ),
 }
 
@@ -123,6 +156,7 @@ def overlays(kind: Kind) -> dict[str, str]:
         "evaluate.yaml": evaluate(kind),
         "multi_gpu_train.yaml": multi_gpu_train(kind),
         "inference_trt.yaml": inference_trt(kind),
+        "variants/anatomy.yaml": anatomy_overlay(kind.anatomy),
     }
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import requests
 import torch
-from monai.bundle import ConfigParser
 
+from headct.zoo.json_configurations import json_configurations
 from tools.phantom import write_phantoms
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,9 +55,7 @@ def app(tmp_path_factory) -> Path:
 
 def write_train_json(bundle: Path, **changes: object) -> None:
     """Training as a published bundle configures it, for the network of model.pt, but for the changes."""
-    overlay = json.loads((bundle / "models" / "model.json").read_text()).get("overlay")
-    files = [bundle / "configs" / "train.yaml", *([bundle / overlay] if overlay else [])]
-    config = {**ConfigParser.load_config_files(files), **changes}
+    config = {**json_configurations(bundle)["configs/train.json"], **changes}
     (bundle / "configs" / "train.json").write_text(json.dumps(config))
 
 

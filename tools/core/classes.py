@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["CLASS_VALUES", "TYPES", "UNKNOWN_VALUE"]
-
 #: Epidural, intraparenchymal, intraventricular, subarachnoid, subdural: BHSD's order.
 CLASS_VALUES = {"edh": 1, "iph": 2, "ivh": 3, "sah": 4, "sdh": 5}
 TYPES = tuple(CLASS_VALUES)

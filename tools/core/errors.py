@@ -27,9 +27,7 @@ def input_error(error: BaseException | None) -> InputError | None:
 def causes(error: BaseException | None, context: bool = True) -> Iterator[BaseException]:
     """An error, and those that it comes from, each once: an error may be raised from one that came from it.
 
-    Args:
-        error: any.
-        context: also follow errors in whose handling another was raised.
+    With `context`, also those in whose handling another was raised.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -70,10 +68,7 @@ def _disk_errors(error: BaseException | None) -> Iterator[OSError]:
 def renamed(message: str, names: Mapping[str, str]) -> str:
     """A message in which paths are called by other names, the longest path first.
 
-    Args:
-        message: any.
-        names: of each path, which is found where it stands as a whole or begins a longer one. A single word
-            is taken for a path only before a slash or a colon.
+    A path is found where it stands as a whole or begins a longer one; a word only before a slash or colon.
     """
     for path in sorted(names, key=len, reverse=True):
         end = r"(?![\w.-])" if re.search(r"[/\\]", path) else r"(?=[/\\:])"
@@ -94,8 +89,7 @@ def called(path: object, name: object) -> Iterator[None]:
 def plain_input_errors() -> None:
     """Let what `one_line` has words for end the program with that line instead of a traceback.
 
-    MONAI wraps what a component of a configuration raises in errors of its own; the configurations call this
-    first, so that the line a user needs is the last one printed.
+    A configuration's first step: MONAI wraps what its components raise in errors of its own.
     """
     previous = sys.excepthook
 

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from tools.core.errors import InputError
 
-__all__ = ["EXTRAS", "extra_packages"]
-
 #: the optional dependencies of pyproject.toml that our code imports; training from NIfTI needs none
 EXTRAS = {
     "dicom": ("pydicom", "highdicom", "dcm2niix"),
@@ -23,12 +21,8 @@ EXTRAS = {
 def extra_packages(task: str) -> Iterator[None]:
     """Around the imports of packages that not everybody has installed.
 
-    Example:
-        with extra_packages("reading DICOM"):
-            import pydicom
-
     Args:
-        task: what cannot be done without them, for the message.
+        task: what cannot be done without them, for the message: `with extra_packages("reading DICOM"):`.
 
     Raises:
         InputError: a package of `EXTRAS` is not installed.

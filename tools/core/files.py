@@ -31,12 +31,10 @@ PARTIAL = ".part"  # ending of a file that is being written
 def replacing(path: str | Path) -> Iterator[Path]:
     """A file to write in place of `path`, which it becomes in one step: no reader ever sees half a file.
 
-    What was written is on the disk before it takes the name, so that a power failure leaves the old file or
-    the new one.
+    It is on the disk before it takes the name: a power failure leaves the old file or the new one.
 
     Yields:
-        an empty file beside `path`, whose folder is made if need be; on an error it is removed, and `path` is
-        left as it was.
+        an empty file beside `path`, whose folder is made if need be; removed on an error.
 
     Raises:
         OSError: naming `path`, as for a full disk.
@@ -103,6 +101,15 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode())
 
 
+def nifti_image(array: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """NIfTI-1 of `array` (X, Y, Z) with `affine`, voxels to RAS+ mm, in both forms."""
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1, strip_shears=True)
+    return image
+
+
 def nifti_bytes(array: np.ndarray, affine: np.ndarray, like: str | Path | None = None) -> bytes:
     """Gzipped NIfTI-1 of `array`, mm, scanner coordinates; no time stamp.
 
@@ -112,10 +119,7 @@ def nifti_bytes(array: np.ndarray, affine: np.ndarray, like: str | Path | None =
         like: a file on whose voxels the array lies. If it is NIfTI of this shape and affine, the result has
             its qform, sform and their codes, which may differ: programs disagree on which they use.
     """
-    image = nib.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1, strip_shears=True)
+    image = nifti_image(array, affine)
     if like is not None and is_nifti(like):
         original: Any = nib.load(like)
         if original.shape[:3] == array.shape and np.allclose(original.affine, affine, atol=1e-4):
@@ -133,12 +137,7 @@ def jpeg_bytes(array: np.ndarray, quality: int = 97) -> bytes:
 
 
 def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Checksum of a file as hexadecimal digits; the file need not fit into memory.
-
-    Args:
-        path: the file.
-        kind: name of the algorithm in hashlib.
-    """
+    """Checksum of a file as hexadecimal digits, by an algorithm of hashlib; it need not fit into memory."""
     digest = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as file:
         for chunk in iter(lambda: file.read(2**20), b""):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from tools.core.errors import InputError
 
-__all__ = ["is_true"]
-
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def is_true(value: bool | str | int | None, name: str = "switch") -> bool:
     """The truth of a switch.
 
-    Python-fire, which reads the command line of MONAI bundles, takes only `True` and `False` for booleans; it
-    leaves `true` and `false` as words, and both words count as true.
+    Python-fire, which reads the command line of MONAI bundles, takes only `True` and `False` for booleans.
 
     Args:
         value: a boolean, a number, None (false), or one of the words true, false, yes, no, on, off.
@@ -21,10 +18,6 @@ def is_true(value: bool | str | int | None, name: str = "switch") -> bool:
 
     Raises:
         InputError: any other word.
-
-    Example:
-        >>> is_true("false"), is_true("True"), is_true(False)
-        (False, True, False)
     """
     if not isinstance(value, str):
         return bool(value)

@@ -1,7 +1,7 @@
 """The public face of a package that imports nothing until one of its names is asked for (PEP 562).
 
-So `import tools.core.errors` does not wait for torch, and a published bundle carries the modules that it
-names, not all that lie in the same package.
+So `import tools.core.errors` waits for no torch, and a published bundle carries no module that it does not
+name.
 """
 
 from __future__ import annotations
@@ -12,22 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["exports", "lazy_exports"]
-
 
 def lazy_exports(package: str, file: str) -> Callable[[str], Any]:
     """`__getattr__` of a package: what its `__init__` imports for type checkers is imported at first use.
 
     Args:
-        package: its `__name__`.
-        file: its `__file__`.
-
-    Example:
-        >>> # tools/symmetry/__init__.py
-        >>> if TYPE_CHECKING:
-        ...     from tools.symmetry.mirror import symmetry_map
-        >>> __all__ = ["symmetry_map"]
-        >>> __getattr__ = lazy_exports(__name__, __file__)
+        package, file: its `__name__` and `__file__`; `tools/symmetry/__init__.py` shows the use.
     """
     table: dict[str, str] = {}
 

@@ -14,8 +14,6 @@ import torch
 
 from tools.core.errors import InputError
 
-__all__ = ["check_file", "check_growth", "check_size", "device_bytes", "in_gb", "max_bytes"]
-
 VARIABLE = "HEADCT_MAX_GB"
 GB = 10**9
 FILE_GB = 4.0  # a head of 512 x 512 x 1000 voxels takes 1.6
@@ -24,11 +22,7 @@ MOST_GROWTH = 60  # times its size beyond that; CT packs to a half or a third, a
 
 
 def max_bytes(default_gb: float = FILE_GB) -> float:
-    """The limit in bytes: what the user allows, or else the default.
-
-    Raises:
-        InputError: `HEADCT_MAX_GB` is no number above 0.
-    """
+    """The limit in bytes: what the user allows (`InputError` unless a number above 0), or the default."""
     text = os.environ.get(VARIABLE, "").strip()
     try:
         limit = float(text or default_gb)
@@ -40,11 +34,7 @@ def max_bytes(default_gb: float = FILE_GB) -> float:
 
 
 def device_bytes(device: Any) -> float:
-    """The memory of a device, or what the user allows.
-
-    Args:
-        device: name or `torch.device`; all but CUDA share the memory of the machine.
-    """
+    """The memory of a device, or what the user allows; all but CUDA share the memory of the machine."""
     device = torch.device(device)
     if device.type == "cuda":
         return max_bytes(torch.cuda.get_device_properties(device).total_memory / GB)
@@ -60,11 +50,7 @@ def device_bytes(device: Any) -> float:
 def check_file(path: str | Path, name: str | Path | None = None) -> None:
     """Raise `InputError` where a path is something else than a file with an end: a pipe would wait for ever.
 
-    What does not exist is left to the reader, which knows what it is looking for.
-
-    Args:
-        path: of the file.
-        name: what messages call it; None takes the path.
+    What does not exist is left to the reader. Messages call the file `name`, or by its path.
     """
     try:
         mode = os.stat(path).st_mode
@@ -87,9 +73,7 @@ def check_size(needed: float, name: str | Path) -> None:
 def check_growth(unpacked: float, packed: float, name: str | Path) -> None:
     """Raise `InputError` where a packed file would grow beyond all likelihood.
 
-    Args:
-        unpacked, packed: bytes of the file, as its header promises or as counted so far.
-        name: what messages call it.
+    `unpacked` and `packed` are its bytes, as its header promises or as counted so far.
     """
     limit = max(FREE_BYTES, MOST_GROWTH * packed) if not os.environ.get(VARIABLE) else max_bytes()
     if unpacked > limit:

@@ -10,8 +10,6 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from tools.core.errors import InputError
 
-__all__ = ["lock_folder", "release"]
-
 
 def lock_folder(folder: str | Path, use: str) -> BaseFileLock:
     """Take a folder for this process alone, until the lock is released or the process ends.

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from tools.core.errors import InputError
 
-__all__ = ["options_of"]
-
 Options = TypeVar("Options")
 
 
@@ -18,10 +16,6 @@ def options_of(kind: type[Options], given: Options | Mapping[str, Any] | None) -
 
     Raises:
         InputError: the mapping names something that `kind` does not have.
-
-    Example:
-        >>> options_of(RoiSettings, {"border_mm": 4.0}).border_mm
-        4.0
     """
     if isinstance(given, kind):
         return given

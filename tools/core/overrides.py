@@ -23,19 +23,16 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 from tools.core.errors import InputError
 from tools.core.settings import check_values
 
-__all__ = ["check_overrides", "refuse_unknown_overrides"]
-
 SEPARATOR = "::"  # MONAI takes # for the same
 
 
 def refuse_unknown_overrides() -> None:
     """End `python -m monai.bundle run` if its configuration has no such key, or a value of another kind.
 
-    A first step of a bundle's `initialize`, before data are read or made. It reads the command line as
-    MONAI does. In another program, such as one that calls `monai.bundle.run` itself, it does nothing.
+    A first step of a bundle's `initialize`, before data are read or made; in another program it does nothing.
 
     Raises:
-        InputError: there is no such key (the message names the nearest one), or see `check_values`.
+        InputError: see `check_overrides` and `check_values`.
     """
     program = Path(sys.argv[0]).parts[-3:]
     if program != ("monai", "bundle", "__main__.py") or sys.argv[1:2] not in (["run"], ["run_workflow"]):
@@ -92,20 +89,14 @@ def _check(parser: ConfigParser, parts: Sequence[str], key: str, where: str) -> 
         place = f"{above.replace(SEPARATOR, '#')}#" if above else ""
         near = [f"{place}{name}" for name in difflib.get_close_matches(part, names or [], 1)]
         if not (near or above):  # --window is input#window
-            near = [
-                f"{name}#{part}"
-                for name, below in config.items()
-                if isinstance(below, dict) and part in below
-            ]
+            groups = {name: below for name, below in config.items() if isinstance(below, dict)}
+            near = [f"{name}#{part}" for name, below in groups.items() if part in below]
         hint = f"; the nearest is {' or '.join(near)}" if near else ""
         raise InputError(f"{key}: expected a key of {where}, found none of this name{hint}")
 
 
 def _arguments(config: Mapping[str, Any]) -> list[str] | None:
-    """Names that a component takes; None if it takes any, or cannot be imported from here.
-
-    A class that takes any name (`**kwargs`) is thought to hand it on to the class that it extends.
-    """
+    """Names that a component takes, also those that its `**kwargs` hand on; None if any, or if unknown."""
     try:
         name = ConfigComponent(config={"_target_": config["_target_"]}, id="").resolve_module_name()
         found = pydoc.locate(name) if isinstance(name, str) else name

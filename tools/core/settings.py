@@ -6,7 +6,7 @@ A value of another kind would end a run long after it began, in words that name 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -16,8 +16,6 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from tools.core.errors import InputError, input_error
 from tools.core.flags import WORDS
 from tools.core.limits import device_bytes, in_gb
-
-__all__ = ["TABLE", "check_values"]
 
 
 def _device(value: Any) -> Any:
@@ -30,22 +28,19 @@ def _device(value: Any) -> Any:
     return value
 
 
-def _rises(window: Sequence[float]) -> Sequence[float]:
-    if window[0] >= window[1]:
-        raise ValueError
-    return window
+def _if(holds: Callable[[Any], bool]) -> AfterValidator:
+    """Refuse a value for which that does not hold."""
+
+    def checked(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError
+        return value
+
+    return AfterValidator(checked)
 
 
-def _has_width(window: Sequence[float]) -> Sequence[float]:
-    if window[1] <= 0:
-        raise ValueError
-    return window
-
-
-def _is_switch(value: Any) -> Any:
-    if not (value is None or value in (0, 1) or str(value).strip().lower() in WORDS):
-        raise ValueError
-    return value
+def _is_switch(value: Any) -> bool:
+    return value is None or value in (0, 1) or str(value).strip().lower() in WORDS
 
 
 Whole = Annotated[int, Field(ge=0)]
@@ -56,10 +51,10 @@ NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 BelowOne = Annotated[Number, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
-Switch = Annotated[Any, AfterValidator(_is_switch)]
+Switch = Annotated[Any, _if(_is_switch)]
 Pair = Annotated[Sequence[Number], Field(min_length=2, max_length=2)]
-Window = Annotated[Pair, AfterValidator(_rises)]
-Width = Annotated[Pair, AfterValidator(_has_width)]
+Window = Annotated[Pair, _if(lambda window: window[0] < window[1])]
+Width = Annotated[Pair, _if(lambda window: window[1] > 0)]
 Sizes2 = Annotated[Sequence[Count], Field(min_length=2, max_length=2)]
 Sizes3 = Annotated[Sequence[Count], Field(min_length=3, max_length=3)]
 Spacing = Annotated[Sequence[Positive], Field(min_length=3, max_length=3)]
@@ -145,11 +140,8 @@ ALWAYS_THERE = 2 * 10**9  # bytes; for less, no GPU is asked how much it has
 def check_values(parser: ConfigParser) -> None:
     """Check the values of a configuration against `TABLE`, and that a window fits into memory.
 
-    Keys that the configuration does not have are passed over. References and expressions are followed where
-    that makes no component, so that nothing is read, written or put on a device.
-
-    Args:
-        parser: the configuration with its overrides; it is not changed.
+    Keys that the configuration lacks are passed over. References and expressions are followed where that
+    makes no component, so that nothing is read, written or put on a device; the configuration is not changed.
 
     Raises:
         InputError: naming the key, what is expected there, and the value that was found.

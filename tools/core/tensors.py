@@ -1,10 +1,11 @@
-"""Small things done to tensors everywhere: metadata taken off and put on, masks, voxel sizes, boxes."""
+"""Small things done to tensors everywhere: metadata taken off and put on, checks, masks, boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from torch import Tensor
@@ -24,6 +25,37 @@ def plain(x: Any) -> Tensor:
 def with_metadata_of(source: Tensor, result: Tensor) -> Tensor:
     """`result` with affine, metadata and applied transforms of `source`, if that is a MetaTensor."""
     return MetaTensor(result).copy_meta_from(source) if isinstance(source, MetaTensor) else result
+
+
+def file_name(volume: Any, otherwise: str) -> str:
+    """What messages call a volume: the file that a MetaTensor came from."""
+    return str((getattr(volume, "meta", None) or {}).get("filename_or_obj") or otherwise)
+
+
+def affine_of(volume: Any, affine: Tensor | np.ndarray | None, name: str) -> Tensor:
+    """The affine that is given, or that of a MetaTensor; float64 on its device.
+
+    Raises:
+        InputError: there is neither.
+    """
+    affine = getattr(volume, "affine", None) if affine is None else affine
+    if affine is None:
+        raise InputError(f"{name}: expected an affine in mm, found none: give one or a MetaTensor")
+    return torch.as_tensor(affine, dtype=torch.float64).to(volume.device)
+
+
+def head_image(volume: Tensor, name: str) -> Tensor:
+    """A head CT (1, X, Y, Z) in HU as a plain float32 image (X, Y, Z).
+
+    Raises:
+        InputError: the shape is another, or values are NaN or infinite.
+    """
+    if volume.ndim != 4 or volume.shape[0] != 1:
+        raise InputError(f"{name}: expected a head CT of shape (1, X, Y, Z), found {tuple(volume.shape)}")
+    image = plain(volume)[0].float()
+    if not torch.isfinite(image.sum()):  # NaN and infinite values stay in a sum, which takes no memory
+        raise InputError(f"{name}: expected finite HU, found NaN or infinite values")
+    return image
 
 
 def finite(probabilities: Tensor) -> Tensor:
@@ -53,14 +85,10 @@ def voxel_spacing(affine: Tensor) -> tuple[float, float, float]:
 
 
 def block_means(volume: Tensor, factor: Sequence[int], rest: bool = False) -> Tensor:
-    """Means over blocks of `factor` voxels of a volume (X, Y, Z), some slices at a time.
+    """Means over blocks of `factor` voxels of a volume (X, Y, Z) float32, some slices at a time.
 
-    `avg_pool3d` makes a copy of a volume whose axes lie in another order in memory, as most files' do.
-
-    Args:
-        volume: float32.
-        factor: voxels of a block along each axis.
-        rest: keep the blocks at the far edges that are not full, as means of what they have.
+    `avg_pool3d` makes a copy of a volume whose axes lie in another order in memory, as most files' do. With
+    `rest`, blocks at the far edges that are not full are kept, as means of what they have.
     """
     depth = factor[2] * max(1, SLAB // factor[2])
     count = volume.shape[2] if rest else volume.shape[2] // factor[2] * factor[2]

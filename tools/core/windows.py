@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["BRAIN_WINDOW", "CT_ICH_WINDOW", "DisplayWindow"]
-
 
 class DisplayWindow(NamedTuple):
-    """Level and width in HU, as scanners and viewers state a window; a list of both is one too.
-
-    Example:
-        >>> DisplayWindow(40, 120).hu
-        (-20.0, 100.0)
-    """
+    """Level and width in HU, as scanners and viewers state a window; a list of both is one too."""
 
     level: float
     width: float

@@ -21,8 +21,7 @@ from tools.core.files import replacing
 
 logger = logging.getLogger(__name__)
 
-#: What entries hold besides tensors and plain values. Nothing else is loaded: a foreign entry
-#: runs no code.
+#: What entries hold besides tensors and plain values. Nothing else is loaded: a foreign entry runs no code.
 PLAIN: list[Any] = [
     np.ndarray,
     np.dtype,
@@ -33,8 +32,6 @@ PLAIN: list[Any] = [
     MetaTensor,
     *(kind for kind in vars(enums).values() if isinstance(kind, type) and issubclass(kind, str)),
 ]
-
-__all__ = ["CachedDataset", "content_hash", "transform_hash"]
 
 
 class CachedDataset(PersistentDataset):
@@ -71,11 +68,9 @@ class CachedDataset(PersistentDataset):
                 with torch.serialization.safe_globals(PLAIN):
                     return torch.load(entry, weights_only=True)
             except Exception as error:  # torch, zip and pickle each raise their own
-                logger.warning(
-                    "%s: expected an entry of the cache, found another or a damaged file (%s); made anew",
-                    entry,
-                    str(error).splitlines()[0] if str(error) else type(error).__name__,
-                )
+                cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+                fault = f"expected an entry of the cache, found another or a damaged file ({cause})"
+                logger.warning("%s: %s; made anew", entry, fault)
         result = self._pre_transform(dict(item_transformed))
         with replacing(entry) as partial:
             torch.save(result, partial)

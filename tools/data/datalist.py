@@ -16,15 +16,6 @@ from tools.data.labels import check_hemorrhage
 from tools.volumes.grid import grid_fault, reordered_grid
 from tools.volumes.read import find_volume_files, open_nifti, read_label
 
-__all__ = [
-    "check_pairs",
-    "default_datalist",
-    "evaluation_cases",
-    "inference_cases",
-    "load_datalist",
-    "select_folds",
-]
-
 
 def load_datalist(
     path: str | Path,
@@ -37,18 +28,17 @@ def load_datalist(
         path: JSON file of a dictionary whose lists `training` and `testing` hold one dictionary per case:
             `image` and `label` (paths, relative to the JSON file), `fold` for training cases, and whatever
             else belongs to the case (`case`, `patient`, `ivh` ...).
-        label_values: values that label maps may hold; None skips reading them. Masks that are pictures have
-            no values, see `tools.slices.read.read_slice_mask`.
-        class_names: names of the values of masks with several types of hemorrhage, by value. With some, the
-            label of a case is the mask that its entry calls `classes`, and these are the values it may hold.
+        label_values: values that label maps may hold, pictures aside; None skips reading them.
+        class_names: names of the values of masks with several types of hemorrhage. With some, the label of a
+            case is the mask that its entry calls `classes`, and these are the values it may hold.
 
     Returns:
         `{"training": [...], "testing": [...]}` with absolute paths; a list that is absent is empty.
 
     Raises:
-        InputError: the datalist is missing, empty or no datalist; an entry's value is of another type than
-            it must be; two cases share a name or an image; `labels` says that 1 is no hemorrhage; an image or
-            label is missing; they lie on different grids; a label has other values than `label_values`.
+        InputError: no such file, or no datalist with cases; an entry's value is of another type than it must
+            be; two cases share a name or an image; `labels` says that 1 is no hemorrhage; an image or label
+            is missing; they lie on different grids; a label has other values than `label_values`.
     """
     path = Path(path)
     content = read_datalist(path)
@@ -88,8 +78,7 @@ def default_datalist(
 ) -> dict[str, list[Item]]:
     """`load_datalist` of `dataset_dir`; where that is `phantom_dir`, the synthetic set is made first.
 
-    So a bundle that nobody gave data has something real to train on, while a data set that the user named
-    and that is missing stays an error.
+    A data set that the user named and that is missing stays an error.
 
     Args:
         dataset_dir: folder of the datalist.
@@ -140,13 +129,13 @@ def evaluation_cases(datalist: Mapping[str, Sequence[Item]], fold: int) -> list[
 
 
 def inference_cases(path: str | Path) -> list[Item]:
-    """The volumes at `path` (see `tools.volumes.read.find_volumes`) as datalist entries without label.
+    """The volume files at `path`, or else its folders of DICOM files, as datalist entries without label.
 
     `case` names the result: of a NIfTI file its name, with the folders it lies in; of DICOM files a neutral
     name from their UIDs, since folders are called by patients.
 
     Raises:
-        InputError: see `find_volumes`; two volumes whose results would have the same name.
+        InputError: nothing is there, or neither; two volumes whose results would have the same name.
     """
     path = Path(path)
     found = find_volume_files(path)
@@ -168,13 +157,8 @@ def named(files: Sequence[Path], root: Path) -> list[Item]:
     Raises:
         InputError: two would be called the same.
     """
-    places = [file.relative_to(root) for file in files]
-    return _unique(
-        [
-            {"image": str(file), "case": (place.parent / case_name(place)).as_posix()}
-            for file, place in zip(files, places, strict=True)
-        ]
-    )
+    names = {file: file.relative_to(root).parent / case_name(file) for file in files}
+    return _unique([{"image": str(file), "case": name.as_posix()} for file, name in names.items()])
 
 
 def _unique(items: list[Item]) -> list[Item]:
@@ -182,15 +166,11 @@ def _unique(items: list[Item]) -> list[Item]:
     for item in items:
         other = first.setdefault(item["case"].lower(), item["image"])
         if other != item["image"] and "study_uid" in item:
-            raise InputError(
-                f"{shown_name(item['case'], item['study_uid'])}: expected each DICOM series in one folder, "
-                "found it in two"
-            )
+            name = shown_name(item["case"], item["study_uid"])
+            raise InputError(f"{name}: expected each DICOM series in one folder, found it in two")
         if other != item["image"]:
-            raise InputError(
-                f"{item['image']}: expected another name than {other}, found the same, by which the results "
-                "are named"
-            )
+            fault = f"expected another name than {other}, found the same, by which the results are named"
+            raise InputError(f"{item['image']}: {fault}")
     return items
 
 

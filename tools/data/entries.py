@@ -12,8 +12,6 @@ from typing import Any
 from tools.core.errors import InputError
 from tools.core.names import PICTURES, VOLUMES, case_name, slice_name
 
-__all__ = ["checked_entry", "name_cases", "read_datalist"]
-
 PATHS = ("image", "label", "classes", "cta")
 FILE_ENDINGS = (*VOLUMES, *PICTURES, ".json")
 
@@ -24,8 +22,7 @@ def read_datalist(path: str | Path) -> dict[str, Any]:
     """The JSON object in a datalist.
 
     Raises:
-        InputError: no such file, no JSON, no object, or a key that an object has twice: the second would
-            silently replace the first.
+        InputError: no such file, no JSON, no object, or a key that an object has twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,19 +72,18 @@ def checked_entry(path: Path, part: str, number: int, entry: Any, need: Sequence
         if key in item and (not isinstance(item[key], str) or not item[key].strip() or "\0" in item[key]):
             raise InputError(f"{where}: expected the path of a file under `{key}`, found {_kind(item[key])}")
     for key, value in item.items():
-        if key in PATHS or (isinstance(value, str) and _names_file(key, value)):
+        names_file = isinstance(value, str) and value.lower().endswith(FILE_ENDINGS)
+        if key in PATHS or (names_file and key not in ("case", "patient")):
             item[key] = str((path.parent / value).resolve())
     for key in ("case", "patient"):
         name = item.get(key)
         if name is not None:
-            named = isinstance(name, str | int) and not isinstance(name, bool)
-            if not named or not str(name).strip():
+            if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
                 raise InputError(f"{where}: expected a name under `{key}`, found {_kind(name)}")
             item[key] = str(name)
-    for key, least in (("fold", 0), ("slice", 0), ("border", 0)):
+    for key in ("fold", "slice", "border"):
         if item.get(key) is not None or (key == "fold" and key in item):
-            expected = f"{where}: expected a whole number from {least} under `{key}`"
-            item[key] = _whole(item[key], least, expected)
+            item[key] = _whole(item[key], f"{where}: expected a whole number from 0 under `{key}`")
     if item.get("windowed") is not None:
         _check_window(item["windowed"], where)
     return item
@@ -142,13 +138,12 @@ def _name(item: Mapping[str, Any], depth: int) -> str:
     return name if item.get("slice") is None else slice_name(name, item["slice"])
 
 
-def _whole(value: Any, least: int, expected: str) -> int:
+def _whole(value: Any, expected: str) -> int:
     number = value
-    if isinstance(value, str) and value.strip().isdecimal():
+    is_float = isinstance(value, float) and value.is_integer()
+    if is_float or (isinstance(value, str) and value.strip().isdecimal()):
         number = int(value)
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        number = int(value)
-    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise InputError(f"{expected}, found {_kind(value)}")
     return number
 
@@ -158,17 +153,11 @@ def _check_window(value: Any, where: str) -> None:
         isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part) for part in value
     )
     if not numbers or len(value) != 2 or value[1] <= 0:
-        raise InputError(
-            f"{where}: expected level and width in HU under `windowed`, such as [40, 120], "
-            f"found {_kind(value)}"
-        )
+        expected = "expected level and width in HU under `windowed`, such as [40, 120]"
+        raise InputError(f"{where}: {expected}, found {_kind(value)}")
 
 
 def _kind(value: Any) -> str:
     """A value as messages show it, short."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _names_file(key: str, value: str) -> bool:
-    return key not in ("case", "patient") and value.lower().endswith(FILE_ENDINGS)

@@ -11,8 +11,6 @@ from typing import Any
 from tools.core.classes import CLASS_VALUES, UNKNOWN_VALUE
 from tools.core.errors import InputError
 
-__all__ = ["check_hemorrhage", "class_value", "class_values", "listed_names"]
-
 BLOOD = (
     "hemorrhage haemorrhage hemorrhages haemorrhages hemorrhagic hematoma haematoma hematomas "
     "haematomas bleed bleeds bleeding blood ich lesion lesions foreground mask any blutung "
@@ -33,7 +31,6 @@ WORDS = {
     **{word: CLASS_VALUES[kind] for kind, words in TYPES.items() for word in words.split()},
     **{word: 0 for word in NO_BLOOD.split()},
 }
-KNOWN = f"background, edema, hemorrhage, {', '.join(CLASS_VALUES)}"
 
 
 def class_value(name: str) -> int | None:
@@ -83,38 +80,6 @@ def listed_names(labels: Any, path: Path) -> dict[int, str]:
             if not other or size < other[0]:
                 named[int(value)] = (size, name)
     return {value: name for value, (_, name) in sorted(named.items())}
-
-
-def class_values(
-    names: Mapping[int, str], path: Path, given: Mapping[str, str] | None = None
-) -> dict[int, int]:
-    """Our class value by value of the masks.
-
-    Args:
-        names: of the masks' values, see `listed_names`.
-        path: of the file that says so, for messages.
-        given: what the user says: {name or value: name that is known}.
-
-    Raises:
-        InputError: a name that is not known, and of which nothing was given.
-    """
-    given = {key.strip().lower(): name for key, name in (given or {}).items()}
-    named = {**names, **{int(key): key for key in given if key.isdecimal() and int(key) not in names}}
-    found: dict[int, int] = {}
-    for value, name in named.items():
-        said = given.get(str(value), given.get(name.strip().lower(), name))
-        known = class_value(said)
-        if known is None or (value == 0 and known):
-            raise InputError(
-                f"{path}: expected names of {KNOWN} for the values of the masks, found {said!r} for {value} "
-                f"(--labels {value}=NAME says what it is)"
-            )
-        found[value] = known
-    known_keys = {str(value) for value in named} | {name.strip().lower() for name in named.values()}
-    for key in given:
-        if key not in known_keys:
-            raise InputError(f"labels: expected names of {path}, found {key!r}")
-    return found
 
 
 def check_hemorrhage(path: Path, labels: Any) -> None:

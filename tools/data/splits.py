@@ -9,28 +9,25 @@ from typing import Any
 from tools.core.errors import InputError
 from tools.core.names import is_picture
 
-__all__ = ["LEAK_WARNING", "SPLITS", "one_side_per_patient"]
-
 SPLITS = ("patient", "slice")
 LEAK_WARNING = (
     "Split by slice: neighbouring slices of one patient lie in different folds, so scores are optimistic "
     "(published figures on CT-ICH: about 0.7 and more by slice, 0.3 to 0.4 by patient)."
 )
 
+Datalist = Mapping[str, Sequence[Mapping[str, Any]]]
+
 logger = logging.getLogger(__name__)
 
 
-def one_side_per_patient(
-    datalist: Mapping[str, Sequence[Mapping[str, Any]]], split: str = "patient"
-) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+def one_side_per_patient(datalist: Datalist, split: str = "patient") -> Datalist:
     """Check that all images of a patient lie in one fold, or in the test set.
 
     A volume without the key `patient` is a patient of its own. Every `train.yaml` checks its datalist so.
 
     Args:
         datalist: lists `training` and `testing` of entries, see `tools.data.datalist.load_datalist`.
-        split: "patient"; or "slice", which lets neighbouring slices of a patient lie on both sides and scores
-            be optimistic.
+        split: "patient"; or "slice", see `LEAK_WARNING`.
 
     Returns:
         the datalist.

@@ -10,17 +10,14 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-__all__ = ["AveragedWeights"]
-
 
 class AveragedWeights:
     """Validate, and so keep, an exponential moving average of a network's weights and batch statistics.
 
-    The weights of a step swing with the heads that it has seen; their average does not, and finds as much.
-    Ignite's `EMAHandler` validates a copy of the network. This one swaps the values for the time of a
-    validation, so that whoever holds the network (inferer, `BestWeights`) needs to know nothing of it.
-
-    Put it before the `ValidationHandler`, and its `state_dict` beside the network's in the saved state.
+    The weights of a step swing with the heads that it has seen; their average does not. Where Ignite's
+    `EMAHandler` validates a copy of the network, this one swaps the values for the time of a validation, so
+    that whoever holds the network (inferer, `BestWeights`) needs to know nothing of it. Put it before the
+    `ValidationHandler`, and its `state_dict` beside the network's in the saved state.
 
     Args:
         network: its values are swapped in place.

@@ -27,18 +27,7 @@ from tools.core.lock import lock_folder, release
 from tools.data.cache import transform_hash
 from tools.engine.handlers import metric_score
 
-__all__ = [
-    "BestWeights",
-    "HasSettings",
-    "TrainingState",
-    "load_weights",
-    "read_weights",
-    "require_weights",
-    "weights_settings",
-]
-
-STATE = {"settings", "epoch_length", "iteration", "objects", "random"}
-"""Keys of an interrupted training's state."""
+STATE = {"settings", "epoch_length", "iteration", "objects", "random"}  # keys of an interrupted training's
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +36,7 @@ logger = logging.getLogger(__name__)
 class HasSettings(Protocol):
     """An object that says with which settings it was made, such as a network or a sampler.
 
-    A network's stand beside its weights, so that inference can build it again. Training goes on after an
-    interruption only if those of its other parts are the same.
+    A network's stand beside its weights; an interrupted training goes on with the same ones only.
     """
 
     settings: Mapping[str, Any]
@@ -61,9 +49,8 @@ def require_weights(
 
     Args:
         path: of the weights.
-        settings: values that must be the training's, where the file beside the weights says what those were.
-        network: one that must take the weights, and whose settings must be the training's too, if it has any
-            (`HasSettings`).
+        settings: values that must be the training's, as far as the file beside the weights states them.
+        network: one that must take the weights, and whose own settings must be the training's.
 
     Raises:
         InputError: there is no file at `path`, it holds no weights or another network's, or it was trained
@@ -110,10 +97,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: nn.Module, path: str | Path) -> dict[str, Tensor]:
-    """Load a file's weights into a network: each of them, and nothing left out.
-
-    Returns:
-        the weights as they lie in the file.
+    """Load a file's weights into a network: each of them, and nothing left out; returned as they lie there.
 
     Raises:
         InputError: see `read_weights`; also for weights of another network.
@@ -141,8 +125,8 @@ def weights_settings(
     """What weights were trained with: `model.json` beside `model.pt`; empty where there is no such file.
 
     Args:
-        paths: a weights file, a pattern, or a list of either. Several files are an ensemble's members: it is
-            what the first was trained with, and `require_weights` finds any that differs.
+        paths: a weights file, a pattern, or a list of either: the members of an ensemble, of which the first
+            counts, since `require_weights` finds any that differs.
         otherwise: what to say where there are no weights at `paths`. A published bundle says here what its
             own were trained with, for those who load them from another folder.
 
@@ -150,14 +134,10 @@ def weights_settings(
         InputError: the file beside the weights is no JSON object.
     """
     entries = [paths] if isinstance(paths, str | Path) else list(paths)
-    found = [
-        file
-        for entry in entries
-        for file in ([entry] if Path(entry).is_file() else sorted(glob.glob(str(entry), recursive=True)))
-    ]
+    found = [file for entry in entries for file in matching_files(entry)]
     if not found and otherwise is not None:
         return dict(otherwise)
-    beside = Path(found[0] if found else entries[0]).with_suffix(".json") if entries else Path()
+    beside = Path([*found, *entries][0]).with_suffix(".json") if entries else Path()
     if not beside.is_file():
         return {}
     try:
@@ -169,6 +149,12 @@ def weights_settings(
     return settings
 
 
+def matching_files(pattern: str | Path) -> list[Path]:
+    """The file of this name, or those that a pattern such as `folds/*/model.pt` finds, by their names."""
+    found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(str(pattern), recursive=True))
+    return [Path(file) for file in found if Path(file).is_file()]
+
+
 def _beside(settings: Mapping[str, Any] | None, network: nn.Module | None) -> dict[str, Any]:
     """What stands beside weights: the settings, and those of the network, if it has any."""
     network = _plain_module(network)
@@ -178,8 +164,7 @@ def _beside(settings: Mapping[str, Any] | None, network: nn.Module | None) -> di
 def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON has them: what comes from a file must compare equal to what comes from a configuration.
 
-    A module, such as a loss, becomes a hash of its class and arguments; the words true and false, which the
-    command line hands over, become booleans.
+    A module, such as a loss, becomes a hash of its class and arguments; the words true and false booleans.
     """
 
     def plain(value: Any) -> str:
@@ -231,14 +216,14 @@ class ReplacingSaver(BaseSaveHandler):
 class BestWeights(Checkpoint):
     """Keep the weights with the best metric of an evaluator, as a plain state_dict.
 
-    MONAI's `CheckpointSaver` does the same, but not in one step: for a moment there are no weights on disk.
-    Weights that came with the bundle are not lost: before they are replaced, `original.pt` becomes a copy.
+    Unlike MONAI's `CheckpointSaver`, in one step: there are weights on disk at any moment. Of those that came
+    with the bundle `original.pt` becomes a copy before they are replaced.
 
     Args:
         path: file of the weights.
         network: network, also one wrapped for several processes.
-        settings: what the network was shown, written beside the weights (`model.json`) with the network's own
-            (`HasSettings`), so that inference does the same.
+        settings: what the network was shown, written beside the weights with the network's own
+            (`model.json`).
         metric: see `tools.engine.handlers.metric_score`; None for the evaluator's key metric.
     """
 
@@ -251,14 +236,12 @@ class BestWeights(Checkpoint):
     ) -> None:
         self.path = Path(path)
         self._note = _beside(settings, network)
-        super().__init__(
-            {"model": network},
-            ReplacingSaver(self.path.parent),
-            score_function=lambda engine: metric_score(
-                engine, metric or vars(engine.state)["key_metric_name"]
-            ),
-            filename_pattern=self.path.name,
-        )
+
+        def score(engine: Engine) -> float:
+            return metric_score(engine, metric or vars(engine.state)["key_metric_name"])
+
+        saver = ReplacingSaver(self.path.parent)
+        super().__init__({"model": network}, saver, score_function=score, filename_pattern=self.path.name)
 
     def __call__(self, engine: Engine) -> None:
         """Save if this is the best so far."""
@@ -285,15 +268,14 @@ class TrainingState:
     """Save all that an interrupted training needs to go on, and go on with it when the training starts again.
 
     Saved are the objects' state_dicts, the number of iterations and torch's random state: after every epoch,
-    and within an epoch every few minutes if the sampler can go on from there. On a CPU the weights are then
-    the same to the bit as those of a training that was never interrupted. The file is removed when training
-    ends, so that the next one begins anew. Put it after the `ValidationHandler`.
+    and within one every few minutes if the sampler can go on from there. On a CPU the weights then are, to
+    the bit, those of a training that was never interrupted. The file is removed when training ends. Put it
+    after the `ValidationHandler`.
 
     Args:
         path: file of the state.
         objects: what is saved; each has `state_dict` and `load_state_dict`, or is skipped (a DataLoader).
-            When training goes on, the layers of networks, the settings of optimizers and those of other parts
-            that have some (`HasSettings`) must be the same.
+            Layers of networks and settings of optimizers and other parts (`HasSettings`) must stay the same.
         settings: further values that must be the same.
         resume: go on from the file if there is one; False begins anew.
         minutes: least time between two savings within an epoch.
@@ -324,12 +306,12 @@ class TrainingState:
 
     def attach(self, engine: Engine) -> None:
         """Connect to a trainer."""
-        engine.add_event_handler(Events.STARTED, self._take_folder)
-        engine.add_event_handler(Events.STARTED, self.load)
-        engine.add_event_handler(Events.COMPLETED, self._give_folder_back)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._give_folder_back)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
-        engine.add_event_handler(Events.COMPLETED, self.remove)
+        for event, handler in (
+            (Events.STARTED, self._take_folder), (Events.STARTED, self.load),
+            (Events.COMPLETED, self._give_folder_back), (Events.EXCEPTION_RAISED, self._give_folder_back),
+            (Events.EPOCH_COMPLETED, self.save), (Events.COMPLETED, self.remove),
+        ):  # fmt: skip
+            engine.add_event_handler(event, handler)
         if self.within_epochs:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_if_due)
 
@@ -379,12 +361,8 @@ class TrainingState:
                 torch.cuda.set_rng_state_all(state["random"]["cuda"])
         else:  # only rank 0's random state was saved: the others need one that is not its
             torch.manual_seed(torch.initial_seed() + state["iteration"])
-        logger.warning(
-            "%s: training goes on after %d iterations (epoch %d); --resume false begins anew",
-            self.path,
-            engine.state.iteration,
-            engine.state.epoch + 1,
-        )
+        done = f"{engine.state.iteration} iterations (epoch {engine.state.epoch + 1})"
+        logger.warning("%s: training goes on after %s; --resume false begins anew", self.path, done)
 
     def remove(self, engine: Engine | None = None) -> None:
         """The training has ended: nothing is left to go on with."""

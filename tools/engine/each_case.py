@@ -11,8 +11,6 @@ from monai.engines import SupervisedEvaluator
 
 from tools.core.errors import InputError, disk_is_full, first_line, one_line
 
-__all__ = ["EachCaseDataset", "EachCaseEvaluator"]
-
 FAILED = "failed"
 
 

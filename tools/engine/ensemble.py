@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import glob
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,19 @@ from torch import Tensor, nn
 
 from tools.core.errors import InputError
 from tools.core.tensors import plain, with_metadata_of
-from tools.engine.checkpoint import load_weights, require_weights
+from tools.engine.checkpoint import load_weights, matching_files, require_weights
 from tools.engine.precision import with_precision
-
-__all__ = ["EnsembleInferer", "find_checkpoints", "load_members"]
 
 
 class EnsembleInferer(Inferer):
-    """Mean probabilities of several networks and, as last channel, the standard deviation of the lesion's.
+    """Mean probabilities of several networks and, as last channel, how far they disagree.
 
-    The last channel is the voxel-wise disagreement: the standard deviation (of the population, so 0 where
-    all agree and at most 0.5) of one minus the background's probability, over the networks. Each network
-    gets an inference of its own, so the deviation is that of the maps which each alone would have written.
+    That is the standard deviation over the networks (of the population: 0 where all agree, at most 0.5) of
+    one minus the background's probability, of the maps which each network alone would have written.
 
     Args:
         inferer: from an image and one network to probabilities (batch, classes, spatial...), background
-            first, such as `tools.engine.brain_windows.WindowProbabilityInferer`.
+            first, such as `tools.engine.slices.SliceProbabilityInferer`.
     """
 
     def __init__(self, inferer: Callable[..., Tensor]) -> None:
@@ -44,8 +40,7 @@ class EnsembleInferer(Inferer):
         Args:
             inputs: in shape (batch, channels, spatial_1, spatial_2[, spatial_3]).
             network: the members, such as `load_members` gives them.
-            args: passed on to the inferer.
-            kwargs: passed on to the inferer.
+            args, kwargs: passed on to the inferer.
 
         Returns:
             float32 in shape (batch, classes + 1, spatial_1, ...); a MetaTensor if the input is one.
@@ -67,13 +62,7 @@ class EnsembleInferer(Inferer):
 
 
 def find_checkpoints(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The weights files that are meant.
-
-    Args:
-        paths: a file, a pattern such as `folds/*/model.pt`, or a list of either.
-
-    Returns:
-        existing files; those of a pattern in the order of their names.
+    """The weights files that are meant: a file, a pattern such as `folds/*/model.pt`, or a list of either.
 
     Raises:
         InputError: a name or pattern for which there is no file, or one file twice.
@@ -81,7 +70,7 @@ def find_checkpoints(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     entries = [paths] if isinstance(paths, str | Path) else list(paths)
     found: list[Path] = []
     for entry in entries:
-        files = sorted(Path(file) for file in glob.glob(str(entry), recursive=True) if Path(file).is_file())
+        files = matching_files(entry)
         if not files:
             raise InputError(f"{entry}: expected weights of the ensemble's members, found no such file")
         found += files
@@ -110,8 +99,7 @@ def load_members(
         settings: what all members will be shown, see `tools.engine.checkpoint.require_weights`.
 
     Raises:
-        InputError: see `find_checkpoints`; also for weights that don't fit the network, or were trained with
-            other settings.
+        InputError: see `find_checkpoints`; also for weights of another network or other settings.
     """
     members = nn.ModuleList()
     for path in find_checkpoints(paths):

@@ -13,8 +13,6 @@ from monai.engines.utils import IterationEvents
 from monai.handlers import EarlyStopHandler
 from torch import Tensor
 
-__all__ = ["EarlyStop", "OutputAsList", "TimeLimitHandler", "blood_pairs", "metric_score"]
-
 
 def metric_score(engine: Engine, metric: str) -> float:
     """A metric of an engine's state as a score, of which the highest is best.
@@ -55,8 +53,8 @@ class EarlyStop(EarlyStopHandler):
 class OutputAsList:
     """The output of an iteration as a list of one dictionary, `[{"image": ..., "loss": ...}]`.
 
-    MONAI's handlers, and its `--tracking mlflow`, expect the list that a trainer leaves when it decollates
-    the batch into images. That costs more than cutting the batch; a batch left whole is a list of one.
+    MONAI's handlers, and its `--tracking mlflow`, expect the list of a trainer that decollates the batch into
+    images. That costs more than cutting the batch; a batch left whole is a list of one.
     """
 
     def attach(self, engine: Engine) -> None:

@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["FIRST_PROBABILITY", "expect_little"]
-
 FIRST_PROBABILITY = 0.02
 """Of a lesion, before training. Lesions cover a percent of a slice: from one half everywhere the Dice loss,
 whose denominator is then all background, takes hundreds of steps to get anywhere."""

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FittingBatches"]
-
 logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 
@@ -29,7 +27,7 @@ class FittingBatches:
     ) -> Tensor:
         """What `infer` returns for the largest size that fits, half of the last one each time.
 
-        Where a single one does not fit, the network goes to the CPU, for all that follows. One line says so.
+        Where a single one does not fit, the network goes to the CPU, for all that follows; one line says so.
 
         Args:
             infer: from a size and the device to compute on to the result.

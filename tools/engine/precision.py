@@ -11,8 +11,6 @@ from torch import nn
 from tools.core.errors import InputError
 from tools.core.flags import is_true
 
-__all__ = ["HasFloat32Forward", "autocast_dtype", "with_precision"]
-
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -29,20 +27,18 @@ def autocast_dtype(device: torch.device | str, amp: bool | str = "auto") -> torc
     """
     if amp != "auto":
         amp = is_true(amp, "amp")
+    elif torch.device(device).type == "cuda":
+        amp = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        if torch.device(device).type == "cuda":
-            amp = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            amp = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        amp = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if amp else None
 
 
 def with_precision(network: nn.Module, device: torch.device | str, amp: bool | str = "auto") -> nn.Module:
     """Move a network to `device`, channels last, and let its forward pass run in reduced precision.
 
-    Weights stay float32 and outputs, one tensor or a list of them (deep supervision), are returned as
-    float32, so that losses, optimisers, checkpoints and trainers need not know. bfloat16 has float32's
-    range: no gradient scaler is needed.
+    Weights stay float32, and so are outputs (a tensor, or a list of them), so that losses, optimisers,
+    checkpoints and trainers need not know. bfloat16 has float32's range: no gradient scaler is needed.
 
     Args:
         network: convolutional network for (B, C, H, W) or (B, C, H, W, D) input; changed in place.
@@ -53,8 +49,7 @@ def with_precision(network: nn.Module, device: torch.device | str, amp: bool | s
         the network; in reduced precision it is a `HasFloat32Forward`.
 
     Raises:
-        InputError: in the forward pass of a training in bfloat16 on a CPU whose gradients would be wrong, see
-            `_refuse_wrong_gradients`.
+        InputError: later, where a training in bfloat16 on a CPU would have wrong gradients.
     """
     is_3d = any(parameter.ndim == 5 for parameter in network.parameters())
     layout = torch.channels_last_3d if is_3d else torch.channels_last

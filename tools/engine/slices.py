@@ -14,14 +14,11 @@ from tqdm import tqdm
 from tools.core.tensors import finite, plain, with_metadata_of
 from tools.engine.memory import FittingBatches
 
-__all__ = ["SliceProbabilityInferer"]
-
 
 class SliceProbabilityInferer(Inferer):
-    """Probabilities of every slice of a volume.
+    """Probabilities of every slice of a volume: of one channel the sigmoid, of more the softmax.
 
-    One channel of logits gives the lesion's probability by the sigmoid, more give those of their classes by
-    the softmax; the postprocessing must do neither again.
+    The postprocessing must do neither again.
 
     Args:
         sw_batch_size: slices per call of the network.
@@ -50,9 +47,8 @@ class SliceProbabilityInferer(Inferer):
             args, kwargs: passed on to the network.
 
         Returns:
-            probabilities, float32, in shape (batch, classes, X, Y[, Z]), on the device of the input; a
-            MetaTensor if the input is one. Out of memory, fewer slices are computed at a time, and in the end
-            the CPU computes, where the result then is, see `tools.engine.memory`.
+            probabilities, float32, in shape (batch, classes, X, Y[, Z]), on the device of the input, or where
+            memory lasted (`tools.engine.memory`); a MetaTensor if the input is one.
 
         Raises:
             InputError: the network gives NaN or infinite values.

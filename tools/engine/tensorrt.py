@@ -13,8 +13,6 @@ from torch import nn
 
 from tools.core.errors import InputError
 
-__all__ = ["with_input_limits", "with_tensorrt"]
-
 PACKAGES = ("tensorrt", "polygraphy", "onnx")
 
 
@@ -29,8 +27,7 @@ def with_tensorrt(
     """Let TensorRT compute the forward pass; it is compiled at the first one, which takes minutes.
 
     The compiled network is kept as `<weights>.<precision>.<batch>x<size>.plan`, and made anew when the
-    weights' file is newer. MONAI's own `trt_compile` silently does nothing where TensorRT is missing; this
-    says so. Its `fallback` is not used: it would hide a failure behind PyTorch's forward pass.
+    weights' file is newer. Unlike MONAI's own `trt_compile`, this says where TensorRT is missing or fails.
 
     Args:
         network: in evaluation mode, not yet wrapped by `with_precision`; changed in place.

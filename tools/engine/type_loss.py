@@ -10,8 +10,6 @@ from monai.losses import DiceCELoss, TverskyLoss
 from monai.transforms import MapTransform
 from torch import Tensor, nn
 
-__all__ = ["UNKNOWN_TYPE", "BloodAndTypesLoss", "UnknownTyped"]
-
 UNKNOWN_TYPE = 255
 """Label of blood whose type nobody has stated."""
 
@@ -29,20 +27,14 @@ class UnknownTyped(MapTransform):
 class BloodAndTypesLoss(nn.Module):
     """Cross-entropy and Dice of the types, and Tversky's loss of their union (Salehi 2017).
 
-    The union is what finds blood, and its loss does not suffer where two types are taken for one another.
-    All Dice terms are over the batch, since most slices and patches lack most types. Blood of unknown type
-    (`UNKNOWN_TYPE`) counts as blood, of the type that the network itself finds likeliest.
+    The union's loss does not suffer where two types are taken for one another. All Dice terms are over the
+    batch, since most slices and patches lack most types. Blood of unknown type (`UNKNOWN_TYPE`) counts as
+    blood, of the type that the network itself finds likeliest.
 
     Args:
         any_weight: weight of the union's loss beside the mean over the types.
         types_weight: weight of that mean.
-        recall: what a missed voxel weighs in the union's loss, where a false one weighs `1 - recall`; a half
-            makes it the Dice loss.
-
-    Example:
-        >>> logits, label = torch.randn(2, 6, 8, 8), torch.randint(0, 6, (2, 1, 8, 8))
-        >>> BloodAndTypesLoss()(logits, label).shape
-        torch.Size([])
+        recall: what a missed voxel weighs in the union's loss, a false one `1 - recall`; a half is Dice.
     """
 
     def __init__(self, any_weight: float = 1.0, types_weight: float = 0.5, recall: float = 0.5) -> None:

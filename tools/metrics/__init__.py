@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from tools.metrics.overlap import compute_overlap, compute_pooled_overlap
     from tools.metrics.pr_curve import PrecisionRecallCurve
     from tools.metrics.surface import SurfaceDistances, compute_surface_distances
-    from tools.metrics.volume import abc_half_ml, abc_half_total_ml, bland_altman, class_volumes_ml, volume_ml
+    from tools.metrics.volume import abc_half_ml, abc_half_total_ml, bland_altman, volume_ml
 
 __all__ = [
     "ImageSpecificityMetric", "LesionMatch", "LocationAccuracyMetric", "PrecisionRecallCurve",
-    "SurfaceDistances", "abc_half_ml", "abc_half_total_ml", "bland_altman", "class_volumes_ml",
+    "SurfaceDistances", "abc_half_ml", "abc_half_total_ml", "bland_altman",
     "compute_image_specificity", "compute_location_accuracy", "compute_overlap", "compute_pooled_overlap",
     "compute_surface_distances", "instance2022_scores", "lesion_scores", "lesion_summary",
     "match_lesions", "volume_ml",

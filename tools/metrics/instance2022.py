@@ -26,17 +26,13 @@ TOLERANCE_MM = 0.42
 
 
 def instance2022_scores(
-    pred: torch.Tensor,
-    truth: torch.Tensor,
-    spacing: Sequence[float],
-    tolerance_mm: float = TOLERANCE_MM,
+    pred: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]
 ) -> dict[str, float]:
     """All scores of one scan.
 
     Args:
         pred, truth: masks in shape (X, Y, Z), any dtype and device; zero is background.
         spacing: voxel edge lengths in mm.
-        tolerance_mm: of the normalized surface Dice.
     """
     surface = compute_surface_distances(pred, truth, spacing)  # also checks the shapes
     masks = (torch.as_tensor(x)[None, None] for x in (pred, truth))
@@ -45,7 +41,7 @@ def instance2022_scores(
     return {
         "dice_smooth": (2 * tp + SMOOTH) / (true + predicted + SMOOTH),
         "rvd": abs(predicted - true) / true if true else (float("inf") if predicted else 0.0),
-        "nsd": surface.surface_dice(tolerance_mm),
+        "nsd": surface.surface_dice(TOLERANCE_MM),
         "hd": surface.hausdorff(100),
         "hd95": surface.hausdorff(95),
     }

@@ -1,19 +1,16 @@
-"""Lesion-level detection: 3D components, matched one to one.
+"""Lesion-level detection: 3D components, matched one to one, on the host.
 
-Components are 26-connected (connected-components-3d). A true and a predicted component may be partners when
-their IoU is at least `min_iou` (and not zero); among all one-to-one assignments the one with most partners
-is taken, and among those the one with the largest summed IoU (Hungarian method, SciPy). A predicted
-component that bridges two bleeds therefore finds one of them, and a bleed split into two pieces is found
-once and has one false lesion.
+A true and a predicted component may be partners when their IoU is at least `min_iou` (and not zero); among
+all one-to-one assignments the one with most partners is taken, and among those the one with the largest
+summed IoU (Hungarian method, SciPy). A predicted component that bridges two bleeds therefore finds one of
+them, and a bleed split into two pieces is found once and has one false lesion.
 
-Empty sides: without true lesions sensitivity is 0/0, without predicted ones precision is. One rule, as for
-overlap: 1 if there are neither true nor predicted lesions, otherwise 0.
-
-Components are found on the host: this is a metric of an evaluation, not of a training loop.
+Empty sides, one rule as for overlap: 0/0 is 1 if there are neither true nor predicted lesions, otherwise 0.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -50,17 +47,13 @@ class LesionMatch:
         rows = []
         for side, volumes in enumerate((self.truth_ml, self.pred_ml)):
             iou = dict(zip(self.partners[:, side].tolist(), self.iou.tolist(), strict=True))
-            for i, ml in enumerate(volumes.tolist()):
-                matched = i in iou
-                rows.append(
-                    {
-                        "case": case,
-                        "side": ("truth", "pred")[side],
-                        "volume_ml": ml,
-                        "matched": int(matched),
-                        "iou": iou.get(i),
-                    }
-                )
+            rows += [
+                {
+                    "case": case, "side": ("truth", "pred")[side], "volume_ml": ml, "matched": int(i in iou),
+                    "iou": iou.get(i),
+                }
+                for i, ml in enumerate(volumes.tolist())
+            ]  # fmt: skip
         return rows
 
 
@@ -96,12 +89,8 @@ def match_lesions(
     shared = shared[1:, 1:]
     iou = shared / np.maximum(truth_size[:, None] + pred_size[None] - shared, 1)
     partners = best_assignment(np.where(iou >= min_iou, iou, 0))
-    return LesionMatch(
-        truth_ml=truth_size * voxel_ml,
-        pred_ml=pred_size * voxel_ml,
-        partners=partners,
-        iou=iou[partners[:, 0], partners[:, 1]],
-    )
+    matched = iou[partners[:, 0], partners[:, 1]]
+    return LesionMatch(truth_size * voxel_ml, pred_size * voxel_ml, partners, matched)
 
 
 def best_assignment(iou: np.ndarray) -> np.ndarray:
@@ -144,18 +133,10 @@ def lesion_summary(
         classes.append((f"{low:g}-{high:g} mL" if high < float("inf") else f"from {low:g} mL", low, high))
     table = []
     for name, low, high in classes:
-        members = [r for r in rows if low <= r["volume_ml"] < high]
-        found = sum(r["matched"] for r in members if r["side"] == "truth")
-        missed = sum(not r["matched"] for r in members if r["side"] == "truth")
-        false = sum(not r["matched"] for r in members if r["side"] == "pred")
-        table.append(
-            {
-                "size": name,
-                "found": found,
-                "missed": missed,
-                "false": false,
-                **lesion_scores(found, false, missed),
-                "false_per_scan": false / n_scans if n_scans else 0.0,
-            }
-        )
+        outcomes = Counter((r["side"], bool(r["matched"])) for r in rows if low <= r["volume_ml"] < high)
+        found, missed = outcomes["truth", True], outcomes["truth", False]
+        false = outcomes["pred", False]
+        row = {"size": name, "found": found, "missed": missed, "false": false}
+        row |= lesion_scores(found, false, missed)
+        table.append({**row, "false_per_scan": false / n_scans if n_scans else 0.0})
     return table

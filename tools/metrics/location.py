@@ -1,10 +1,9 @@
 """Location accuracy (Li 2021): was the bleeding found at all?
 
 An image with lesion is a hit when prediction and truth overlap in at least one pixel or voxel; location
-accuracy is the share of hits. An image without lesion has nothing to hit and is not in n: its value is NaN,
-as MONAI marks what a metric does not count, and `get_not_nans` gives n. Its false alarms are counted by the
-image-level specificity beside it. Always show both: a prediction that is foreground everywhere has location
-accuracy 1.
+accuracy is the share of hits. An image without lesion is not in n: its value is NaN, as MONAI marks what a
+metric does not count, and `get_not_nans` gives n. Its false alarms are counted by the image-level
+specificity. Always show both: a prediction that is foreground everywhere has location accuracy 1.
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ def compute_location_accuracy(
     """Does each image's prediction touch the lesion?
 
     Args:
-        y_pred, y: masks in shape (batch, channel, spatial...), zero is background; one-hot for several
-            classes.
-        include_background: whether channel 0 is scored; say False for one-hot masks with the background
-            first.
+        y_pred, y: masks in shape (batch, channel, spatial...), one-hot for several classes.
+        include_background: whether channel 0 is scored; False for one-hot masks with the background first.
 
     Returns:
         float32 in shape (batch, channel), on the device of the masks: 1 hit, 0 missed, NaN without lesion.
     """
-    return location_accuracy_of(_counts(y_pred, y, include_background))
+    return hits(_counts(y_pred, y, include_background))
 
 
 def compute_image_specificity(
@@ -44,19 +41,14 @@ def compute_image_specificity(
     Returns:
         float32 in shape (batch, channel): 1 left empty, 0 false alarm, NaN for an image with lesion.
     """
-    return image_specificity_of(_counts(y_pred, y, include_background))
+    tp, fp, fn = _counts(y_pred, y, include_background).unbind(-1)
+    return torch.where(tp + fn > 0, torch.nan, (fp == 0).float())
 
 
-def location_accuracy_of(counts: torch.Tensor) -> torch.Tensor:
+def hits(counts: torch.Tensor) -> torch.Tensor:
     """`compute_location_accuracy` from `overlap_counts` in shape (..., 3), to (...)."""
     tp, _, fn = counts.unbind(-1)
     return torch.where(tp + fn > 0, (tp > 0).float(), torch.nan)
-
-
-def image_specificity_of(counts: torch.Tensor) -> torch.Tensor:
-    """`compute_image_specificity` from `overlap_counts` in shape (..., 3), to (...)."""
-    tp, fp, fn = counts.unbind(-1)
-    return torch.where(tp + fn > 0, torch.nan, (fp == 0).float())
 
 
 def _counts(y_pred: torch.Tensor, y: torch.Tensor, include_background: bool) -> torch.Tensor:
@@ -66,10 +58,7 @@ def _counts(y_pred: torch.Tensor, y: torch.Tensor, include_background: bool) -> 
 
 
 class LocationAccuracyMetric(CumulativeIterationMetric):
-    """Share of the images with lesion that the prediction touches, over a data set (Li 2021).
-
-    Used as every MONAI metric: call it on each batch, `aggregate()`, `reset()`. Several processes are
-    gathered.
+    """Share of the images with lesion that the prediction touches, over a data set (Li 2021); a MONAI metric.
 
     Args:
         include_background: whether channel 0 is scored.
@@ -86,8 +75,7 @@ class LocationAccuracyMetric(CumulativeIterationMetric):
         get_not_nans: bool = False,
     ) -> None:
         super().__init__()
-        self.include_background = include_background
-        self.reduction = reduction
+        self.include_background, self.reduction = include_background, reduction
         self.get_not_nans = get_not_nans
 
     def _compute_tensor(  # type: ignore[override] # both are asked for, where MONAI's may lack one

@@ -16,8 +16,7 @@ def class_masks(x: torch.Tensor, classes: Sequence[int] = ()) -> torch.Tensor:
     Args:
         x: in shape (batch, 1, spatial...) with class values, 0 for background; or (batch, num_classes,
             spatial...) one-hot with the background in channel 0. Any dtype, any device.
-        classes: class values to return after the union. A class that `x` has no channel for is absent: all
-            False.
+        classes: class values to return after the union; one that `x` has no channel for is all False.
 
     Returns:
         bool tensor in shape (batch, 1 + len(classes), spatial...).

@@ -1,10 +1,8 @@
 """Precision-recall curve over thresholds and its area, streamed over a data set with fixed memory.
 
-Probabilities are counted into 1024 bins of equal width, once for lesion and once for background voxels. A
-product with a power of two is exact, so the curve is exactly that of `probability >= k / 1024` for every k.
-
-Empty sides: where nothing is predicted precision is 1 (the usual end point of the curve). Without any
-lesion voxel in the whole set recall is 0/0 and there is no curve: InputError.
+Probabilities are counted into 1024 bins of equal width, for lesion and for background voxels. A product with
+a power of two is exact, so the curve is exactly that of `probability >= k / 1024` for every k. Where nothing
+is predicted precision is 1. Without any lesion voxel in the whole set there is no curve: InputError.
 """
 
 from __future__ import annotations
@@ -60,10 +58,10 @@ def pr_curve(counts: torch.Tensor) -> PrecisionRecallCurve:
         InputError: if a value was no probability, or if the set has no lesion voxel.
     """
     counts = counts.cpu()
-    if counts[:, -1].any():
+    if outside := int(counts[:, -1].sum()):
         raise InputError(
-            "precision-recall curve: expected probabilities between 0 and 1, "
-            f"found {int(counts[:, -1].sum())} voxels outside (or NaN)"
+            f"precision-recall curve: expected probabilities between 0 and 1, found {outside} voxels outside "
+            "(or NaN)"
         )
     # voxels at or above each threshold
     above = counts[:, :-1].flip(-1).cumsum(-1).flip(-1).to(torch.float64)

@@ -1,8 +1,8 @@
 """Slice-level detection at probability thresholds (Hssayeni 2020, table 6).
 
-A slice is called positive when at least one of its pixels has a probability at or above the threshold, and is
-positive in truth when at least one of its pixels is lesion. Without positive slices sensitivity is None,
-without negative ones specificity is None: the table shows the counts beside them.
+A slice is called positive when one of its pixels has a probability at or above the threshold, and is positive
+in truth when one of its pixels is lesion. Without positive slices sensitivity is None; without negative ones,
+specificity.
 """
 
 from __future__ import annotations
@@ -33,17 +33,13 @@ def slice_detection_counts(
         slice_dim: axis that counts the slices of a volume; None if each image of the batch is one slice.
 
     Returns:
-        int64 in shape (batch, thresholds, 4): true positive, false positive, true negative, false negative
-        slices.
+        int64 in shape (batch, thresholds, 4): slices that are tp, fp, tn, fn.
     """
     check_pair(prob, truth, "probabilities and truth")
     prob, truth = plain(prob), as_mask(truth)
     prob = prob if prob.is_floating_point() else prob.float()
-    if slice_dim is None:
-        score, positive = prob.flatten(1).amax(1, keepdim=True), truth.flatten(1).any(1, keepdim=True)
-    else:
-        score = prob.movedim(slice_dim, 1).flatten(2).amax(2)
-        positive = truth.movedim(slice_dim, 1).flatten(2).any(2)
+    prob, truth = (x[:, None] if slice_dim is None else x.movedim(slice_dim, 1) for x in (prob, truth))
+    score, positive = prob.flatten(2).amax(2), truth.flatten(2).any(2)
     # compare in the dtype of the probabilities: 0.6 is then the same number on both sides
     called = score[:, None] >= torch.tensor(list(thresholds), dtype=score.dtype, device=score.device)[:, None]
     positive = positive[:, None]
@@ -57,16 +53,10 @@ def slice_detection_table(
     """Sensitivity, specificity, accuracy of each threshold, from counts in shape (thresholds, 4)."""
     rows = []
     for threshold, (tp, fp, tn, fn) in zip(thresholds, counts.tolist(), strict=True):
-        rows.append(
-            {
-                "threshold": float(threshold),
-                "sensitivity": tp / (tp + fn) if tp + fn else None,
-                "specificity": tn / (tn + fp) if tn + fp else None,
-                "accuracy": (tp + tn) / (tp + fp + tn + fn) if tp + fp + tn + fn else None,
-                "tp": tp,
-                "fp": fp,
-                "tn": tn,
-                "fn": fn,
-            }
-        )
+        shares = {
+            "sensitivity": tp / (tp + fn) if tp + fn else None,
+            "specificity": tn / (tn + fp) if tn + fp else None,
+            "accuracy": (tp + tn) / (tp + fp + tn + fn) if tp + fp + tn + fn else None,
+        }
+        rows.append({"threshold": float(threshold), **shares, "tp": tp, "fp": fp, "tn": tn, "fn": fn})
     return rows

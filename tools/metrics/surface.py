@@ -1,10 +1,10 @@
 """Distances between the surfaces of two masks, each surface element weighted by its area.
 
 The surface elements are those of DeepMind's surface-distance package (Nikolov 2018): at every corner where
-eight voxels meet, the 2x2x2 pattern of inside and outside gives the area; distances run from corner to
-corner. MONAI brings the table of patterns. The package works on dense distance maps and on the host; here
-distances are searched only at surface corners, in double precision and in integer steps times spacing, so
-that a tolerance that equals the voxel size (0.42 mm) is decided as in the package.
+eight voxels meet, the 2x2x2 pattern of inside and outside gives the area (MONAI brings the table); distances
+run from corner to corner. Where the package works on dense distance maps, distances are searched only at
+surface corners here, in double precision and in integer steps times spacing, so that a tolerance that equals
+the voxel size (0.42 mm) is decided as in the package.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from monai.metrics.utils import ENCODING_KERNEL, _get_neighbour_code_to_normals_table
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
 from tools.core.errors import InputError
-from tools.core.tensors import as_mask
+from tools.core.tensors import as_mask, bounding_box
 
 # A tree search is fast near the goal; from this distance on a dense distance map, equally exact, is faster.
 FAR_MM = 20.0
@@ -62,8 +63,7 @@ def compute_surface_distances(
     """Surface distances of one pair of masks.
 
     Args:
-        pred, truth: masks in shape (X, Y, Z), any dtype and device (the box around both is copied to the
-            host).
+        pred, truth: masks in shape (X, Y, Z), any dtype and device; their box is copied to the host.
         spacing: voxel edge lengths in mm.
     """
     pred, truth = as_mask(pred), as_mask(truth)
@@ -72,7 +72,7 @@ def compute_surface_distances(
             "surface distances: expected two masks of the same shape (X, Y, Z) and three edge lengths, "
             f"found {tuple(pred.shape)}, {tuple(truth.shape)} and {len(spacing)}"
         )
-    box = _bounding_box(pred | truth)
+    box = bounding_box(pred | truth) or (slice(0, 0),) * 3  # corners outside it have no foreground voxel
     areas = _corner_areas(tuple(float(s) for s in spacing))
     pred_code, truth_code = (_corner_codes(x[box].cpu().numpy()) for x in (pred, truth))
     on_pred, on_truth = ((code != 0) & (code != 255) for code in (pred_code, truth_code))
@@ -84,20 +84,8 @@ def compute_surface_distances(
     return SurfaceDistances(truth_to_pred, pred_to_truth, truth_area, pred_area)
 
 
-def _bounding_box(mask: torch.Tensor) -> tuple[slice, ...]:
-    """Smallest box with all foreground; corners outside it have no foreground voxel, so nothing is lost."""
-    columns, planes = mask.any(2), mask.any(0)
-    box = []
-    for profile in (columns.any(1), columns.any(0), planes.any(0)):
-        hits = profile.nonzero()
-        box.append(slice(int(hits[0]), int(hits[-1]) + 1) if len(hits) else slice(0, 0))
-    return tuple(box)
-
-
 def _corner_codes(mask: np.ndarray) -> np.ndarray:
     """The 8-bit pattern of the voxels around every corner of the grid: uint8, one longer per axis."""
-    from monai.metrics.utils import ENCODING_KERNEL
-
     padded = np.pad(mask.astype(np.uint8), 1)
     n = [s - 1 for s in padded.shape]
     code = np.zeros(n, dtype=np.uint8)
@@ -109,8 +97,6 @@ def _corner_codes(mask: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=64)
 def _corner_areas(spacing: tuple[float, ...]) -> np.ndarray:
     """Area in mm2 of each of the 256 patterns, float64 (MONAI's own table of areas is float32)."""
-    from monai.metrics.utils import _get_neighbour_code_to_normals_table
-
     # (256, 4, 3), multiples of one eighth and so exact
     normals = np.asarray(_get_neighbour_code_to_normals_table(), dtype=np.float64)
     a, b, c = spacing

@@ -12,7 +12,7 @@ import torch
 from scipy.spatial import ConvexHull
 
 from tools.core.errors import InputError
-from tools.core.tensors import as_mask, plain
+from tools.core.tensors import as_mask
 from tools.metrics.overlap import count_true
 
 SAME_SHARE = 0.10  # volumes within 10 % count as the same
@@ -23,30 +23,17 @@ def volume_ml(mask: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
     return count_true(as_mask(mask).flatten(2)).to(torch.float64) * (math.prod(map(float, spacing)) / 1000)
 
 
-def class_volumes_ml(
-    labels: torch.Tensor, spacing: Sequence[float], classes: dict[int, str]
-) -> dict[str, float]:
-    """mL of each class in a label map (any shape); an absent class has 0 mL."""
-    labels = plain(labels)
-    voxel = math.prod(map(float, spacing)) / 1000
-    counts = count_true(torch.stack([(labels == value).flatten() for value in classes])).tolist()
-    return {name: n * voxel for name, n in zip(classes.values(), counts, strict=True)}
-
-
 def abc_half_ml(mask: torch.Tensor | np.ndarray, spacing: Sequence[float]) -> float:
     """ABC/2 of one hematoma in mL (Kothari 1996): an ellipsoid's volume from three measures on the slices.
 
-    A is the largest diameter on the slice with the largest area, B the longest diameter at right angles to
-    A on that slice, both from edge to edge of the lesion's outline; C is the slice thickness times the
-    number of slices, where a slice counts 1 from 75 % of the largest area on, one half from 25 % on,
-    otherwise 0.
+    A is the largest diameter on the slice with the largest area, B the longest one at right angles to A
+    there, both from edge to edge of the lesion's outline; C is the slice thickness times the number of
+    slices, where a slice counts 1 from 75 % of the largest area on, one half from 25 % on. An empty mask has
+    0 mL.
 
     Args:
         mask: one lesion, shape (X, Y, slices); zero is background.
         spacing: voxel edge lengths in mm, the slice thickness last.
-
-    Returns:
-        mL; 0 for an empty mask.
     """
     mask = _host(mask)
     area = mask.sum((0, 1))
@@ -95,9 +82,8 @@ def bland_altman(predicted_ml: Sequence[float], true_ml: Sequence[float]) -> dic
     """Agreement of two volume measurements (Bland and Altman 1986), difference = predicted - true.
 
     Returns:
-        n, bias and limits of agreement (bias -+ 1.96 sd) in mL, `within_10_percent`: the share of cases whose
-        difference is at most 10 % of the true volume (for a true volume of 0 only 0 is within). One case
-        has no sd: its limits are None.
+        n, bias and limits of agreement (bias -+ 1.96 sd) in mL, None for one case; `within_10_percent`: the
+        share of cases whose difference is at most 10 % of the true volume (of 0, only 0 is within).
     """
     predicted, true = (np.asarray(v, dtype=np.float64) for v in (predicted_ml, true_ml))
     if predicted.shape != true.shape or predicted.ndim != 1 or not len(true):
@@ -110,14 +96,9 @@ def bland_altman(predicted_ml: Sequence[float], true_ml: Sequence[float]) -> dic
     sd = float(difference.std(ddof=1)) if len(true) > 1 else None
     # one rounding error of slack, so that exactly 10 % is within
     within = np.abs(difference) <= SAME_SHARE * true * (1 + 1e-12)
-    return {
-        "n": len(true),
-        "bias_ml": bias,
-        "sd_ml": sd,
-        "lower_limit_ml": None if sd is None else bias - 1.96 * sd,
-        "upper_limit_ml": None if sd is None else bias + 1.96 * sd,
-        "within_10_percent": float(within.mean()),
-    }
+    low, high = (None, None) if sd is None else (bias - 1.96 * sd, bias + 1.96 * sd)
+    limits = {"lower_limit_ml": low, "upper_limit_ml": high}
+    return {"n": len(true), "bias_ml": bias, "sd_ml": sd, **limits, "within_10_percent": float(within.mean())}
 
 
 def _host(mask: torch.Tensor | np.ndarray) -> np.ndarray:

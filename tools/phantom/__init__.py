@@ -10,7 +10,8 @@ in its own coordinates, posed at random, scanned, and written with everything th
 | `head`, `case` | one case: `HeadPhantom(seed, ...).render()` -> `PhantomCase` |
 | `anatomy` | heads from label maps of real people |
 | `background` | real scans without blood as heads |
-| `stream`, `cases` | endless cases made on the training device, and mixtures of them for training |
+| `stream`, `cases`, `mixture` | endless cases made on the training device, mixtures of them to train on |
+| `variation`, `outline` | other looks of a rendered head; labels as a reader would outline them |
 | `person`, `fields`, `geometry` | what is drawn: numbers, noise fields, pose |
 | `cranium`, `skull_base`, `ventricles`, `brain` | anatomy: vault and skin, base and face, ventricles, brain |
 | `bleed`, `layers`, `masses` | hemorrhage: what all share; EDH and SDH; IPH, IVH and SAH |

@@ -14,10 +14,12 @@ from monai.data import MetaTensor
 
 from tools.core.errors import InputError
 from tools.core.files import replacing
+from tools.core.flags import is_true
 from tools.core.options import options_of
 from tools.phantom.case import binary_label
 from tools.phantom.head import PHANTOM_VERSION, HeadPhantom
 from tools.phantom.kinds import CLASSES, lesion_types
+from tools.phantom.outline import outlined
 from tools.phantom.variation import ScanVariation
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class PhantomCases:
         variation: how the scan of each case is changed, see `ScanVariation`; None leaves it.
         heads_dir: folder in which rendered heads are kept, 6 MB each for 256x256x32, so that another training
             on the same sources and seed, whatever its network, begins with them; None keeps none.
+        as_outlined: let the label end where the scan is denser than any blood, see `outlined`; that of the
+            truth goes on below what bone is blurred into.
         heads: after so many cases the same heads come again, each varied otherwise; None makes new ones.
 
     Raises:
@@ -70,6 +74,7 @@ class PhantomCases:
         with_brain: bool = False,
         variation: ScanVariation | Mapping[str, Any] | None = None,
         heads_dir: str | Path | None = None,
+        as_outlined: bool | str = False,
         heads: int | None = None,
     ) -> None:
         self.sources = [dict(source) for source in sources]
@@ -80,6 +85,7 @@ class PhantomCases:
             raise InputError(f"sources: expected shares above 0, found {shares}")
         self.shares = [share / sum(shares) for share in shares]
         self.with_brain = with_brain
+        self.as_outlined = is_true(as_outlined, "as_outlined")
         self.variation = None if variation is None else options_of(ScanVariation, variation)
         self.transform, self.seed, self.per_person, self.device = (
             transform,
@@ -103,12 +109,14 @@ class PhantomCases:
     def fingerprint(self) -> str:
         """All that determines the cases but the transform, as text: another one means other images."""
         made = [self.sources, self.shares, self.seed, self.per_person, self.heads]
-        return repr([*made, self.lesion, self.variation])
+        return repr([*made, self.lesion, self.variation, self.as_outlined])
 
     def __call__(self, index: int) -> dict[str, Any]:
         """Case number `index`: the keys of the transform's result, and `case`, its name."""
         head = index if self.heads is None else index % self.heads
         image, classes, brain = self._kept(head) or self._rendered(head)
+        if self.as_outlined:
+            classes = outlined(classes, image)
         if self.variation is not None:
             random = np.random.default_rng([self.seed, index, 9])
             changed = self.variation(image.as_tensor(), classes.as_tensor(), random)

@@ -30,55 +30,37 @@ from tools.report.summary import log_values, summarize
 class SegmentationReport:
     """Score every case and write tables and plots at the end of the evaluation.
 
-    `per_case.csv`: Dice, IoU, precision, recall, volume of truth and prediction in mL, whether the
-    prediction hits the lesion, whether there is intraventricular hemorrhage, detected slices, lesions,
-    ABC/2. `lesions.csv`: every lesion with its volume and whether it was found. `summary.json` and
-    `summary.md`: mean, standard deviation and pooled values of all cases and split by IVH (Abramova 2021,
-    tables 2 to 5), location accuracy (Li 2021), false alarms of images without lesion, agreement of
+    `per_case.csv`: Dice, IoU, precision, recall, mL of truth and prediction, hit or not, intraventricular
+    hemorrhage or not, detected slices, lesions, ABC/2. `lesions.csv`: every lesion, its volume and whether it
+    was found. `summary.json` and `summary.md`: mean, standard deviation and pooled values of all cases and
+    split by IVH (Abramova 2021, tables 2 to 5), location accuracy (Li 2021), false alarms, agreement of
     volumes. `bland_altman.png`; and with `prob_key` also `precision_recall.png`, `precision_recall.csv` and
     `slice_detection.csv` (Hssayeni 2020, table 6).
 
-    Overlap is counted on the device and fetched once at the end of the epoch; lesions and surfaces are
-    looked for on the host, case by case. Several processes (DistributedDataParallel) gather their cases and
-    rank 0 writes. Give their sampler `even_divisible=False`, or the cases that it repeats are counted twice.
-
-    Put it among the evaluator's handlers before the TensorBoard and MLflow handlers: the values also go to
-    `engine.state.metrics` (`dice`, `dice_pooled`, `location_accuracy` ...), where those handlers read them.
+    Overlap is counted on the device and fetched once at the end of the epoch; lesions and surfaces are looked
+    for on the host, case by case. Several processes gather their cases and rank 0 writes: give their sampler
+    `even_divisible=False`, or the cases that it repeats count twice. Put it before the TensorBoard and MLflow
+    handlers, which read the values (`dice`, `dice_pooled` ...) in `engine.state.metrics`.
 
     Args:
         output_dir: folder for the files; None writes nothing.
-        classes: name of each class value, for data with several hemorrhage types, for instance
-            {1: "edh", 2: "iph"}; adds columns `dice_edh`, `volume_ml_edh` ... The plain columns are of any
-            foreground.
+        classes: name of each class value, such as {1: "edh", 2: "iph"}; adds columns `dice_edh`,
+            `volume_ml_edh` ... The plain columns are of any foreground.
         lesions: look for lesions (3D components) and ABC/2.
-        scores: further scores of every case: a callable on prediction and truth, bool (X, Y, Z), and the
-            voxel edge lengths in mm, that gives a dictionary of columns, such as
-            `tools.metrics.instance2022.instance2022_scores`.
+        scores: further columns of every case, from prediction and truth, bool (X, Y, Z), and the voxel edge
+            lengths in mm, such as `tools.metrics.instance2022.instance2022_scores`.
         prob_key: key of the lesion's probabilities in the output, shape (1, spatial...), or (num_classes,
-            spatial...) softmax with the background in channel 0. Keep them with CopyItemsd before
-            AsDiscreted.
+            spatial...) softmax with the background first. Keep them with CopyItemsd before AsDiscreted.
         plots: write the PNG files.
-        output_transform: callable on `engine.state.output` that gives a list of dictionaries (or a
-            dictionary of batched tensors) with the keys below. By default the output as MONAI's evaluators
-            leave it.
-        pred_key, label_key: discrete label maps (1, spatial...) or one-hot (num_classes, spatial...),
-            background in channel 0.
-        case_key, ivh_key: keys of the datalist item (`engine.state.batch`) with the case's name and the IVH
-            flag. Without a name, the file name in the metadata of prediction or label is taken.
-        spacing: voxel edge lengths in mm, for tensors without affine. By default from the label's affine.
+        label_key: of the truth in the output; it and `pred` are discrete label maps (1, spatial...) or
+            one-hot (num_classes, spatial...), background in channel 0. The entries `case` and `ivh` of the
+            datalist item (`engine.state.batch`) are the case's name, else that of its file, and the IVH flag.
         by_slice: score every slice of a volume as an image of its own, named `<case>_<number>`, as 2D methods
             are (Li 2021); a volume of one slice keeps its name.
         small_mm2: area in mm2 up to which the lesion of a slice counts as small; adds the groups `large` and
             `small` to the summary (Li 2021, table I). Needs `by_slice`.
         columns: further keys of the datalist item to be kept in `per_case.csv`.
         title: heading of `summary.md`.
-
-    Example in a MONAI bundle's evaluate.yaml:
-
-    .. code-block:: yaml
-
-        - _target_: tools.report.handler.SegmentationReport
-          output_dir: "@output_dir"
     """
 
     def __init__(
@@ -89,12 +71,7 @@ class SegmentationReport:
         scores: Callable[[torch.Tensor, torch.Tensor, list[float]], Row] | None = None,
         prob_key: str | None = None,
         plots: bool = True,
-        output_transform: Callable[[Any], Any] | None = None,
-        pred_key: str = "pred",
         label_key: str = "label",
-        case_key: str = "case",
-        ivh_key: str = "ivh",
-        spacing: Sequence[float] | None = None,
         by_slice: bool = False,
         small_mm2: float | None = None,
         columns: Sequence[str] = (),
@@ -106,11 +83,8 @@ class SegmentationReport:
         # keys of a YAML or JSON mapping may arrive as strings
         self.classes = {int(value): str(name) for value, name in (classes or {}).items()}
         self.lesions, self.scores, self.prob_key, self.plots = lesions, scores, prob_key, plots
-        self.output_transform = output_transform or (lambda output: output)
-        self.pred_key, self.label_key, self.case_key, self.ivh_key = pred_key, label_key, case_key, ivh_key
-        self.spacing = None if spacing is None else [float(s) for s in spacing]
-        self.by_slice, self.small_mm2, self.columns = by_slice, small_mm2, tuple(columns)
-        self.title = title
+        self.label_key, self.columns, self.title = label_key, tuple(columns), title
+        self.by_slice, self.small_mm2 = by_slice, small_mm2
         self._logged: set[str] = set()
         self.reset()
 
@@ -132,11 +106,7 @@ class SegmentationReport:
 
     def update(self, engine: Engine) -> None:
         """Count the cases of one iteration."""
-        outputs = _items(self.output_transform(engine.state.output))
-        batch = _items(engine.state.batch)
-        if len(batch) != len(outputs):  # regrouped by output_transform, which must then carry the names
-            batch = [{}] * len(outputs)
-        for source, output in zip(batch, outputs, strict=True):
+        for source, output in zip(_items(engine.state.batch), _items(engine.state.output), strict=True):
             self.add({**source, **output})
 
     def add(self, item: Mapping[str, Any]) -> None:
@@ -145,23 +115,18 @@ class SegmentationReport:
         Args:
             item: prediction and label, channel first and without batch axis.
         """
-        self._check_keys(item)
+        for key in filter(None, ("pred", self.label_key, self.prob_key)):
+            if key not in item:
+                raise InputError(f"report: expected '{key}' in the evaluator's output, found {sorted(item)}")
         by_slice = self.by_slice and item[self.label_key].ndim == 4
         for part in self._slices_of(item) if by_slice else [item]:
             self._add(part)
 
-    def _check_keys(self, item: Mapping[str, Any]) -> None:
-        for key in filter(None, (self.pred_key, self.label_key, self.prob_key)):
-            if key not in item:
-                raise InputError(f"report: expected '{key}' in the evaluator's output, found {sorted(item)}")
-
     def _add(self, item: Mapping[str, Any]) -> None:
         case = self._case(item)
-        spacing, voxel_ml = self._geometry(case, item[self.pred_key], item[self.label_key])
-        pred = plain(item[self.pred_key])
-        label = plain(item[self.label_key]).to(
-            pred.device
-        )  # a label that only the report uses is still on the host
+        spacing, voxel_ml = _geometry(case, item[self.label_key], item["pred"])
+        pred = plain(item["pred"])
+        label = plain(item[self.label_key]).to(pred.device)  # one that only the report uses is on the host
         pred_masks, masks = (class_masks(x[None], list(self.classes)) for x in (pred, label))
         check_pair(pred_masks, masks, what=f"case {case}")
         # everything of one case as one row of integers, so that the end of the epoch fetches a single tensor
@@ -169,7 +134,7 @@ class SegmentationReport:
         slice_dim = -1 if masks.ndim == 5 else None
         slices = slice_detection_counts(pred_masks[:, :1], masks[:, :1], [0.5], slice_dim).flatten()
         discrete = is_discrete(pred) + 2 * is_discrete(label)
-        ivh = item.get(self.ivh_key)
+        ivh = item.get("ivh")
         row: Row = {"case": case, "ivh": None if ivh is None else bool(ivh)}
         row |= {column: item.get(column) for column in self.columns}
         if self.small_mm2 is not None:
@@ -264,15 +229,13 @@ class SegmentationReport:
         rows = []
         for (extra, voxel_ml, _), counts in zip(self._pending, fetched, strict=True):
             if counts[0] != 3:
-                what = f"'{self.pred_key}', after the postprocessing" if counts[0] == 2 else "its label"
+                what = "'pred', after the postprocessing" if counts[0] == 2 else "its label"
                 raise InputError(
                     f"case {extra['case']}: expected class values or one-hot masks as {what}, found fractions"
                 )
             row = case_row(extra["case"], extra["ivh"], counts[5:].view(-1, 3), voxel_ml, suffixes)
-            row |= dict(
-                zip(("slice_tp", "slice_fp", "slice_tn", "slice_fn"), counts[1:5].tolist(), strict=True)
-            )
-            row |= extra
+            slices = zip(("tp", "fp", "tn", "fn"), counts[1:5].tolist(), strict=True)
+            row |= {f"slice_{outcome}": count for outcome, count in slices} | extra
             if self.small_mm2 is not None:
                 area = (row["tp"] + row["fn"]) * row.pop("pixel_mm2")
                 row |= {"area_mm2": area, "large": area > self.small_mm2 if area else None}
@@ -281,7 +244,7 @@ class SegmentationReport:
 
     def _slices_of(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The slices (1, X, Y) of one item's volumes (1, X, Y, Z), as items."""
-        keys = [key for key in (self.pred_key, self.label_key, self.prob_key) if key and key in item]
+        keys = [key for key in ("pred", self.label_key, self.prob_key) if key]
         case, depth = self._case(item), item[self.label_key].shape[-1]
         names = [case] if depth == 1 else [slice_name(case, number) for number in range(1, depth + 1)]
         volumes = {key: plain(item[key]) for key in keys}
@@ -291,36 +254,33 @@ class SegmentationReport:
             part = {key: volume[..., number] for key, volume in volumes.items()}
             if affine is not None:
                 part[self.label_key] = MetaTensor(part[self.label_key], affine=affine)
-            slices.append({**item, **part, self.case_key: name})
+            slices.append({**item, **part, "case": name})
         return slices
 
     def _case(self, item: Mapping[str, Any]) -> str:
-        if item.get(self.case_key) is not None:
-            return str(item[self.case_key])
-        for key in (self.pred_key, self.label_key, "image"):
+        if item.get("case") is not None:
+            return str(item["case"])
+        for key in ("pred", self.label_key, "image"):
             name = getattr(item.get(key), "meta", {}).get("filename_or_obj")
             if name:
                 return case_name(name if isinstance(name, (str, Path)) else name[0])
         raise InputError(
-            f"report: expected a case name under '{self.case_key}' or 'filename_or_obj' in the metadata of "
-            f"'{self.pred_key}' or '{self.label_key}', found neither"
+            f"report: expected a case name under 'case' or 'filename_or_obj' in the metadata of 'pred' or "
+            f"'{self.label_key}', found neither"
         )
 
-    def _geometry(self, case: str, pred: Any, label: Any) -> tuple[list[float], float]:
-        """Edge lengths of a voxel in mm and its volume in mL."""
-        if self.spacing is not None:
-            return self.spacing, float(torch.tensor(self.spacing, dtype=torch.float64).prod()) / 1000
-        for x in (label, pred):
-            affine = getattr(x, "affine", None)
-            if affine is not None and affine.shape[-1] == 4:
-                affine = affine.to("cpu", torch.float64)
-                # of a sheared affine (gantry tilt) the volume is less than the product of the edges
-                volume = float(affine[:3, :3].det().abs()) / 1000
-                return affine_to_spacing(affine).tolist(), volume
-        raise InputError(
-            f"case {case}: expected a 4x4 affine on '{self.label_key}' or '{self.pred_key}', or the report's "
-            "argument 'spacing' (mm), found neither; without it there is no volume in mL"
-        )
+
+def _geometry(case: str, *masks: Any) -> tuple[list[float], float]:
+    """Edge lengths of a voxel in mm and its volume in mL, by the first mask that has an affine."""
+    for x in masks:
+        affine = getattr(x, "affine", None)
+        if affine is not None and affine.shape[-1] == 4:
+            affine = affine.to("cpu", torch.float64)
+            # of a sheared affine (gantry tilt) the volume is less than the product of the edges
+            return affine_to_spacing(affine).tolist(), float(affine[:3, :3].det().abs()) / 1000
+    raise InputError(
+        f"case {case}: expected a 4x4 affine on prediction or label, found none: without it there are no mL"
+    )
 
 
 def case_row(
@@ -349,9 +309,7 @@ def case_row(
 
 def _items(batch: Any) -> list[Any]:
     """A batch as a list of dictionaries, whether the engine has decollated it or not."""
-    if isinstance(batch, Mapping):
-        return decollate_batch(dict(batch))
-    return list(batch)
+    return decollate_batch(dict(batch)) if isinstance(batch, Mapping) else list(batch)
 
 
 def _gather(part: Any) -> list[Any]:

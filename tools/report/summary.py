@@ -36,8 +36,7 @@ def summarize(
 
     Args:
         rows: one dictionary per case with the columns that `case_row` makes; `ivh` is True, False or None
-            (unknown, then the case counts in `all` only), and so is `large`. Other numeric columns are
-            averaged as well.
+            (unknown, then the case counts in `all` only), and so is `large`.
         lesions: one dictionary per lesion (`LesionMatch.rows`), or None if lesions were not looked for.
         classes: names of the classes that have columns of their own (`dice_edh`, `tp_edh` ...).
 
@@ -45,8 +44,7 @@ def summarize(
         for each group that has cases a dictionary with
 
         - `n`; `columns`: of each numeric column mean, sd (n - 1; None for one case or infinite values),
-          median, min, max and n over which they go; where values are infinite also `finite_mean` and
-          `n_infinite`;
+          median, min, max, n; where values are infinite also `finite_mean` and `n_infinite`;
         - `with_lesion`: the same for the overlap of the cases whose truth is not empty;
         - `pooled`: overlap of all voxels counted together;
         - `location`: accuracy over images with lesion, specificity over those without;

@@ -1,4 +1,4 @@
-"""Training patches by region: the strategies of Abramova 2021, on the device or as a transform."""
+"""Training patches by region: the strategies of Abramova 2021, from a cohort on the device."""
 
 from typing import TYPE_CHECKING
 
@@ -6,15 +6,14 @@ from tools.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tools.sampling.augment import RandomAffine2d
-    from tools.sampling.case_regions import HyperdenseRegiond, RoiSettings
-    from tools.sampling.crop import RandRoiCropd, RoiRunsd
+    from tools.sampling.case_regions import RoiSettings
     from tools.sampling.mix import RoiMix
     from tools.sampling.sampler import RoiPatchSampler
     from tools.sampling.settings import Augmentation, BatchFormat, CohortStorage, ProcessShare
 
 __all__ = [
-    "Augmentation", "BatchFormat", "CohortStorage", "HyperdenseRegiond", "ProcessShare", "RandRoiCropd",
-    "RandomAffine2d", "RoiMix", "RoiPatchSampler", "RoiRunsd", "RoiSettings",
+    "Augmentation", "BatchFormat", "CohortStorage", "ProcessShare", "RandomAffine2d", "RoiMix",
+    "RoiPatchSampler", "RoiSettings",
 ]  # fmt: skip
 
 __getattr__ = lazy_exports(__name__, __file__)

@@ -24,8 +24,7 @@ class RandomAffine2d:
         shift: largest shift to either side, as a share of the slice.
         shear: largest shear to either side, as a share: how far a row moves per unit of height.
         zoom: largest zoom to either side; 0.2 draws factors from 0.8 to 1.2.
-        crop: largest part cut off a side; 0.1 takes a window of 0.9 to 1 of the slice anywhere in it and
-            enlarges it to the whole.
+        crop: largest part cut off a side; 0.1 enlarges a window of 0.9 to 1 of the slice anywhere in it.
     """
 
     flip: float = 0.0
@@ -41,9 +40,8 @@ class RandomAffine2d:
                 raise InputError(f"{name}: expected a share from 0 to 1, found {getattr(self, name)}")
         for name in ("zoom", "crop"):
             if not 0 <= getattr(self, name) < 1:
-                raise InputError(
-                    f"{name}: expected a share from 0 to less than 1, found {getattr(self, name)}"
-                )
+                found = getattr(self, name)
+                raise InputError(f"{name}: expected a share from 0 to less than 1, found {found}")
 
     def __call__(self, image: Tensor, label: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Changed copies of image (B, C, X, Y), floating point, and label (B, 1, X, Y)."""

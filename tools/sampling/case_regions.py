@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
 from torch import Tensor
 
-from tools.core.background import foreground
 from tools.core.errors import InputError
 from tools.core.tensors import plain, voxel_spacing
 from tools.sampling import regions
@@ -26,12 +23,10 @@ class RoiSettings:
     Args:
         border_mm: half-width of the cube that the lesion is dilated by for the border band.
         centre_mm: side of the centre cube.
-        brain_key: mask of the brain. A case without it takes every voxel of the first channel that is not
-            background.
-        hyperdense_key: mask of the hyperdense region, as `HyperdenseRegiond` leaves it.
+        brain_key: mask of the brain; without it, where the first channel is not background.
+        hyperdense_key: mask of the hyperdense region, see `regions.hyperdense_region`.
         hu_key: volume in HU, from which the hyperdense region is found in cases without `hyperdense_key`.
-        blood: lowest and highest value of blood in units of the image's first channel, for cases with
-            neither.
+        blood: lowest and highest value of blood in units of the first channel, for cases with neither.
         spacing: voxel size in mm of plain tensors; MetaTensors know their own.
     """
 
@@ -51,8 +46,7 @@ def as_volume(volume: Any) -> Tensor:
 
 
 def slice_masks(masks: Sequence[Tensor]) -> list[Tensor]:
-    """Regions of voxels (X, Y, Z) turned into regions of slices: one voxel, in the middle, per slice of a
-    region.
+    """Regions of voxels (X, Y, Z) as regions of slices: one voxel, in the middle, per slice of a region.
 
     Slices with lesion belong to the lesion alone.
     """
@@ -63,12 +57,6 @@ def slice_masks(masks: Sequence[Tensor]) -> list[Tensor]:
         result.append(torch.zeros_like(mask))
         result[-1][mask.shape[0] // 2, mask.shape[1] // 2] = slices
     return result
-
-
-def item_name(item: Mapping[Any, Any], index: int, image_key: str = "image") -> str:
-    """File of a case where its image knows it, else its number."""
-    meta = getattr(item.get(image_key), "meta", None) or {}
-    return str(meta.get("filename_or_obj") or f"case {index}")
 
 
 def case_spacing(volume: Any, settings: RoiSettings) -> Sequence[float]:
@@ -82,8 +70,6 @@ def case_masks(
     mix: RoiMix,
     settings: RoiSettings,
     background: float,
-    image_key: str = "image",
-    label_key: str = "label",
 ) -> list[Tensor]:
     """Masks (X, Y, Z) of a case in the order of `REGIONS`; those that `mix` has no use for are empty.
 
@@ -94,21 +80,21 @@ def case_masks(
         InputError: a key is missing or shapes differ; the hyperdense region is wanted and cannot be found.
     """
     item = {key: value for key, value in item.items() if not isinstance(value, str)}  # files not loaded
-    for key in (image_key, label_key):
+    for key in ("image", "label"):
         if key not in item:
             raise InputError(f"{name}: expected the key '{key}', found {', '.join(map(str, item))}")
-    image = as_volume(item[image_key])
+    image = as_volume(item["image"])
     if image.ndim != 4:
-        raise InputError(f"{name}: '{image_key}' should be (C, X, Y, Z), got {tuple(image.shape)}")
-    for key in (label_key, settings.brain_key, settings.hyperdense_key, settings.hu_key):
+        raise InputError(f"{name}: 'image' should be (C, X, Y, Z), got {tuple(image.shape)}")
+    for key in ("label", settings.brain_key, settings.hyperdense_key, settings.hu_key):
         if key in item and as_volume(item[key]).shape[1:] != image.shape[1:]:
             found, expected = tuple(as_volume(item[key]).shape[1:]), tuple(image.shape[1:])
-            raise InputError(f"{name}: '{key}' should have the size {expected} of '{image_key}', got {found}")
-    lesion = _mask(item, name, label_key)
-    spacing = case_spacing(item[image_key], settings)
+            raise InputError(f"{name}: '{key}' should have the size {expected} of 'image', got {found}")
+    lesion = _mask(item, name, "label")
+    spacing = case_spacing(item["image"], settings)
     outside = ~lesion
     given = settings.brain_key in item
-    brain = _mask(item, name, settings.brain_key) if given else foreground(image, background)
+    brain = _mask(item, name, settings.brain_key) if given else image[0] != background
     tissue = brain & outside
     masks = {"lesion": lesion}
     border = ivh = torch.zeros_like(lesion)
@@ -154,45 +140,6 @@ def _hyperdense(
     if settings.blood is not None:
         return regions.hyperdense_region(image[0], brain, spacing, lesion, blood=settings.blood)
     raise InputError(
-        f"{name}: the hyperdense region expects the key '{settings.hyperdense_key}' (HyperdenseRegiond) or "
+        f"{name}: the hyperdense region expects the key '{settings.hyperdense_key}' (a mask) or "
         f"'{settings.hu_key}' (HU), or `blood` in the image's units, found {', '.join(map(str, item))}"
     )
-
-
-class HyperdenseRegiond(MapTransform):
-    """Find the hyperdense region while the image is still in HU, so that it is cached with the preprocessing.
-
-    Args:
-        keys: image in HU, (1, X, Y, Z).
-        brain_key: mask of the brain, (1, X, Y, Z).
-        label_key: mask of the lesion; a case without it (inference) is searched whole.
-        region_key: where the mask goes, (1, X, Y, Z) uint8, a MetaTensor if the image is one.
-        options: arguments of `regions.hyperdense_region`.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection = "image",
-        brain_key: str = "brain",
-        label_key: str = "label",
-        region_key: str = "hyperdense",
-        **options: Any,
-    ) -> None:
-        super().__init__(keys)
-        self.brain_key, self.label_key, self.region_key = brain_key, label_key, region_key
-        self.options = options
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        item = dict(data)
-        image = item[self.first_key(item)]
-        name = item_name(item, 0, str(self.keys[0]))
-        brain = _mask(item, name, self.brain_key)
-        lesion = _mask(item, name, self.label_key) if self.label_key in item else None
-        spacing = case_spacing(image, RoiSettings())
-        hu = as_volume(image)[0]
-        found = regions.hyperdense_region(hu, brain, spacing, lesion, **self.options)
-        region = found[None].to(torch.uint8)
-        item[self.region_key] = (
-            MetaTensor(region, affine=image.affine) if isinstance(image, MetaTensor) else region
-        )
-        return item

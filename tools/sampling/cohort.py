@@ -16,12 +16,9 @@ Bank = SliceBank | GatherBank
 
 @dataclass
 class BankFactory:
-    """Puts volumes on the device.
+    """Puts volumes on the device, for patches of size (rx, ry, rz) with `background` outside the volumes.
 
     Args:
-        roi_size: patch size (rx, ry, rz).
-        background: value outside the volumes.
-        device: where the patches are wanted.
         gather, threads: see `tools.sampling.settings.CohortStorage`.
         buffers: where the patches go on a CPU.
     """

@@ -79,8 +79,8 @@ class RoiMix:
         """Shares per case, (cases, regions) float64, given the voxels that each region has there.
 
         The share of an empty negative region goes to the other negative regions of the mix, in proportion;
-        when all of them are empty, to the brain, and failing that to the image. The share of an empty lesion
-        goes the same way: such a case gives only negatives. A case that is all lesion gives only positives.
+        when all are empty, to the brain, and failing that to the image. A case without lesion gives only
+        negatives, one that is all lesion only positives.
 
         Args:
             counts: voxels per case and region, (cases, regions) int64, regions in the order of `REGIONS`.
@@ -94,9 +94,7 @@ class RoiMix:
         shares = torch.where(present, wanted, 0.0)
         negative = torch.arange(len(REGIONS)) != REGIONS.index("lesion")
         for row, has in zip(shares, present, strict=True):
-            if (
-                row[negative].sum() == 0
-            ):  # every wanted negative region is empty: fall back on ever larger ones
+            if row[negative].sum() == 0:  # every wanted one is empty: fall back on ever larger ones
                 fallback = next((name for name in ("brain", "image") if has[REGIONS.index(name)]), None)
                 if fallback is not None and (wanted[negative].sum() > 0 or row.sum() == 0):
                     row[REGIONS.index(fallback)] = 1.0
@@ -109,21 +107,11 @@ class RoiMix:
                 raise InputError(
                     "RoiMix: every case should have a voxel in some region, got one that has none"
                 )
-        if not quiet:
-            self._log(present, len(counts))
+        for name, empty in zip(REGIONS, (~present).sum(0).tolist(), strict=True):
+            if empty and self.needs(name) and not quiet:  # so that no share moves unseen
+                found = f"'{name}' is empty in {empty} of {len(counts)} cases"
+                logger.info("RoiMix: region %s; the others there take its share", found)
         return shares
-
-    def _log(self, present: Tensor, cases: int) -> None:
-        """Say in how many cases a region is empty, so that no share moves unseen."""
-        for index, name in enumerate(REGIONS):
-            empty = int((~present[:, index]).sum())
-            if empty and self.needs(name):
-                logger.info(
-                    "RoiMix: region '%s' is empty in %d of %d cases; the others there take its share",
-                    name,
-                    empty,
-                    cases,
-                )
 
 
 REGIONS: tuple[str, ...] = tuple(field.name for field in fields(RoiMix))
@@ -138,7 +126,6 @@ PRESETS: dict[str, RoiMix] = {
     "border_or_ivh": RoiMix(lesion=0.5, brain=0.35, border_or_ivh=0.15),
     "only_border_and_ivh": RoiMix(lesion=0.5, border=0.25, ivh=0.25),
 }
-"""The strategies of Tables 3 and 4 of Abramova 2021, and one more. Half of the patches are lesion; the others
-are uniform in the brain but for a fraction forced from regions, 30 % for the border band (sections 2.2.1 and
-3.3). That centre, hyperdense region, and border or hyperdense region (the final model) get the same 30 % is
-our reading. `only_border_and_ivh` shows no plain brain: how this project first read the final model."""
+"""The strategies of Tables 3 and 4 of Abramova 2021, and one more: half lesion, the others uniform in the
+brain but for 30 % from the border band (sections 2.2.1, 3.3). That other regions get the same 30 % is our
+reading. `only_border_and_ivh`, without plain brain, is how this project first read the final model."""

@@ -1,12 +1,10 @@
 """Patches cut out of volumes that lie on a device, many in one call.
 
-Two ways that give the same patches to the bit: `SliceBank` copies one block per patch, which is fastest on
-a CPU; `GatherBank` gathers by computed indices, without a loop or a round trip to the host, which suits a
-GPU.
+Two ways that give the same patches to the bit: `SliceBank` copies one block per patch, which is fastest on a
+CPU; `GatherBank` gathers by computed indices, without a loop or a round trip to the host, which suits a GPU.
 
-Convention: a patch of size r whose centre voxel is c spans c - r // 2 ... c - r // 2 + r - 1 on every
-axis, so the centre of an even size is the voxel above the middle (as in MONAI's crops). Outside a volume
-is background.
+Convention: a patch of size r with centre voxel c spans c - r // 2 ... c - r // 2 + r - 1 on every axis, so
+the centre of an even size is the voxel above the middle (as in MONAI's crops). Outside is background.
 """
 
 from __future__ import annotations
@@ -40,8 +38,8 @@ class StoredVolume:
 
     image: Tensor
     label: Tensor
-    shape: tuple[int, int, int]
-    offset: tuple[int, int, int]
+    shape: tuple[int, ...]
+    offset: tuple[int, ...]
 
     @property
     def nbytes(self) -> int:
@@ -82,11 +80,6 @@ class HostBuffers:
     """Tensors in host memory that is used again: fresh pages cost more than the patches copied into them.
 
     Memory is handed out again only when no tensor refers to it any more.
-
-    Example:
-        >>> buffers = HostBuffers()
-        >>> buffers.take((2, 3), torch.float16).shape
-        torch.Size([2, 3])
     """
 
     def __init__(self) -> None:
@@ -106,14 +99,9 @@ class HostBuffers:
 
 
 class SliceBank:
-    """Volumes in host memory, from which patches are copied block by block.
+    """Volumes in host memory, from which patches (rx, ry, rz) are copied block by block, in `threads`.
 
-    Args:
-        volumes: cases; all images have the same channels and dtype.
-        roi_size: patch size (rx, ry, rz).
-        background: value outside the volumes.
-        buffers: where the patches go.
-        threads: threads that copy.
+    All images have the same channels and dtype; `background` is the value outside.
     """
 
     def __init__(
@@ -190,11 +178,7 @@ def _turned(patch: np.ndarray, op: int) -> np.ndarray:
 
 
 class GatherBank:
-    """Volumes as two flat buffers on any device, from which patches are gathered by indices.
-
-    Args: as for `SliceBank`, and
-        device: where the buffers are kept.
-    """
+    """Volumes as two flat buffers on any device, from which patches are gathered by indices."""
 
     def __init__(
         self,
@@ -239,16 +223,8 @@ class GatherBank:
 
     def tensors(self) -> Iterable[Tensor]:
         """Everything the bank keeps on its device."""
-        return (
-            self._image,
-            self._label,
-            self._start,
-            self._shape,
-            self._fill,
-            self._z,
-            self._channel,
-            *self._sources,
-        )
+        own = (value for value in vars(self).values() if isinstance(value, Tensor))
+        return (*own, *self._sources)
 
 
 def _symmetry_sources(roi_size: Sequence[int], device: torch.device | str) -> tuple[Tensor, Tensor]:

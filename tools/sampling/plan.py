@@ -48,7 +48,7 @@ class Planner:
         mix: the strategy.
         patches_per_case: patches per case and epoch, before augmentation.
         turns: key of `TURNS`.
-        balance: `case`, the mix holds in every case; `cohort`, it holds over the whole cohort, and a region's
+        balance: `case`, the mix holds in every case; `cohort`, over the whole cohort, where a region's
             patches are shared out evenly to the cases that have it.
         chunk: cases that are on the device together; None for all.
         redraw: draw other patches in every epoch; False: those of epoch 0, in another order.
@@ -134,8 +134,7 @@ class Planner:
 
 
 def _spread(shares: Tensor, number: int, random: torch.Generator) -> Tensor:
-    """Regions (rows, number) by `shares` (rows, regions), each share exact to one patch, unbiased over
-    epochs.
+    """Regions (rows, number) by `shares` (rows, regions), each exact to one patch and unbiased over epochs.
 
     Systematic sampling: equidistant points with one random phase per row.
     """

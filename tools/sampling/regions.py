@@ -2,11 +2,9 @@
 
 Abramova 2021 (section 2.2.1) draws half of the patches on the lesion and restricts the other half to regions
 in which a network errs: the brain, a band around the lesion's border, the brain's centre, hyperdense voxels
-that are no lesion. The paper states no width, side or threshold; the defaults below are ours and are all in
-mm and HU.
+that are no lesion. The paper states no width, side or threshold; the defaults are ours, in mm and HU.
 
-Every mask has the spatial shape (X, Y, Z) of its volume, dtype bool. `spacing` is the voxel size in mm per
-axis.
+Every mask has the spatial shape (X, Y, Z) of its volume, dtype bool. `spacing` is the voxel size in mm.
 """
 
 from __future__ import annotations
@@ -74,13 +72,7 @@ def erode(mask: Tensor, radius: Sequence[int]) -> Tensor:
 
 
 def border_band(lesion: Tensor, spacing: Sequence[float], width_mm: float = BORDER_MM) -> Tensor:
-    """The lesion dilated by a cube of half-width `width_mm`, without the lesion.
-
-    Args:
-        lesion: mask (X, Y, Z), bool.
-        spacing: voxel size in mm.
-        width_mm: half-width of the cube, rounded up to whole voxels, at least one on every axis.
-    """
+    """The lesion dilated by a cube of half-width `width_mm` (at least one voxel), without the lesion."""
     band = torch.zeros_like(lesion)
     radius = in_voxels(width_mm, spacing)
     box = bounding_box(lesion, radius)
@@ -93,10 +85,7 @@ def border_band(lesion: Tensor, spacing: Sequence[float], width_mm: float = BORD
 def centre_cube(brain: Tensor, spacing: Sequence[float], side_mm: float = CENTRE_MM) -> Tensor:
     """Cube of side `side_mm` around the brain's centre, the middle of its first and last slice on every axis.
 
-    Args:
-        brain: mask (X, Y, Z), bool.
-        spacing: voxel size in mm.
-        side_mm: side of the cube. It is cut at the volume's faces; intersect it with the brain where wanted.
+    It is cut at the volume's faces; intersect it with the brain where wanted.
     """
     cube = torch.zeros_like(brain)
     box = bounding_box(brain)
@@ -121,18 +110,16 @@ def hyperdense_region(
 ) -> Tensor:
     """Blood-like voxels of the brain, without the lesion and thin structures: intraventricular blood.
 
-    The image is averaged over about 3 mm in plane, thresholded, freed of the lesion and of the brain's
-    rim, and opened in plane by a square a little wider than `thin_mm` (falx, tentorium and vessels
-    vanish). What is left is grown back inside the threshold by the same square, and by 1 mm into the
-    blurred edge. Components under `min_ml` are dropped.
+    The image is averaged over about 3 mm in plane, thresholded, freed of the lesion and of the brain's rim,
+    and opened in plane by a square a little wider than `thin_mm` (falx, tentorium and vessels vanish). What
+    is left is grown back inside the threshold by the same square, and by 1 mm into the blurred edge.
 
     Args:
         hu: volume (X, Y, Z) in HU, or in any unit in which `blood` is given.
-        brain: mask (X, Y, Z), bool.
+        brain, lesion: masks (X, Y, Z), bool.
         spacing: voxel size in mm.
-        lesion: mask (X, Y, Z), bool, of what is annotated as lesion.
         blood: lowest and highest value of blood; None for `BLOOD_ABOVE_TISSUE`, which needs HU.
-        rim_mm: depth of the rim that is left out.
+        rim_mm: depth of the brain's rim that is left out.
         thin_mm: width under which a structure is thin.
         min_ml: volume in mL of the smallest component that is kept.
     """
@@ -167,8 +154,8 @@ def hyperdense_region(
 def _tissue_level(image: Tensor, brain: Tensor) -> Tensor:
     """HU of brain tissue per slice, (Z,): scanners differ, and beam hardening lifts base and vertex.
 
-    The median of the slice's voxels near the median of the volume, so that ventricles and blood do not
-    count; the median of the volume for slices that have few voxels.
+    The median of the slice's voxels near that of the volume, to which neither ventricles nor blood belong;
+    the volume's for slices that have few voxels.
     """
     values = torch.where(brain, image, torch.nan)[::2, ::2]  # a quarter of the voxels is enough
     level = values.nanmedian()

@@ -11,15 +11,12 @@ from tqdm import tqdm
 from tools.core.errors import InputError
 from tools.sampling.sampler import RoiPatchSampler
 
-__all__ = ["RenewedSampler"]
-
 
 class RenewedSampler:
     """`RoiPatchSampler` on a pool of cases of which some are replaced by new ones before every epoch.
 
-    Epoch e draws from cases number `e * renewed` to `e * renewed + pool - 1`, so that no network sees a case
-    in more than `pool / renewed` epochs. What an epoch gives depends on the cases, the seed and its number
-    alone: an interrupted training goes on with the same batches.
+    Epoch e draws from cases number `e * renewed` to `e * renewed + pool - 1`, so that no case is seen more
+    than `pool / renewed` times. What an epoch gives depends on the cases, the seed and its number alone.
 
     Args:
         cases: makes case number n, a dictionary as `RoiPatchSampler` takes it; such as `PhantomCases`.
@@ -39,13 +36,8 @@ class RenewedSampler:
     ) -> None:  # fmt: skip
         if not 1 <= renewed <= pool:
             raise InputError(f"renewed: expected from 1 to {pool}, the cases of an epoch, found {renewed}")
-        self.cases, self.pool, self.renewed, self.progress, self.options = (
-            cases,
-            pool,
-            renewed,
-            progress,
-            options,
-        )
+        self.cases, self.pool, self.renewed = cases, pool, renewed
+        self.progress, self.options = progress, options
         self._always = [always[index] for index in range(len(always))]
         self._kept: dict[int, Mapping[str, Any]] = {}
         self._resume: dict[str, int] | None = None

@@ -1,7 +1,7 @@
 """Masks as runs of consecutive voxels: small to keep, and any voxel of them is drawn with equal chance.
 
-A brain of 2.3 million voxels takes 9 MB as a list of indices and about 0.6 MB as runs, so that the regions of
-a whole cohort stay on the device beside its images.
+A brain of 2.3 million voxels takes 9 MB as indices and about 0.6 MB as runs: the regions of a whole cohort
+stay on the device beside its images.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from torch import Tensor
 def mask_runs(mask: Tensor) -> Tensor:
     """Runs of a mask of any shape, (R, 2) int64: flat index of the first voxel (C order), length."""
     flat = mask.reshape(-1).to(torch.int8)
-    edges = torch.nonzero(torch.diff(flat, prepend=flat.new_zeros(1), append=flat.new_zeros(1))).reshape(
-        -1, 2
-    )
+    steps = torch.diff(flat, prepend=flat.new_zeros(1), append=flat.new_zeros(1))
+    edges = torch.nonzero(steps).reshape(-1, 2)
     return torch.stack([edges[:, 0], edges[:, 1] - edges[:, 0]], dim=1)
 
 
@@ -40,12 +39,11 @@ class RunTable:
         self._before = (rows[:, 1].cumsum(0) - rows[:, 1]).to(device)
 
     def draw(self, case: Tensor, region: Tensor, chance: Tensor) -> Tensor:
-        """Flat voxel indices (N,) int64 of `case` (N,), uniform within `region` (N,).
+        """Flat voxel indices (N,) int64, uniform within a region of a case.
 
         Args:
-            case: index of the case.
-            region: index of the region; it must have voxels in that case.
-            chance: float64 in [0, 1), which voxel of the region is meant.
+            case, region: indices (N,); the region must have voxels in that case.
+            chance: (N,) float64 in [0, 1), which voxel of the region is meant.
         """
         count = self._count[case, region]
         rank = torch.minimum((chance * count).long(), count - 1) + self._first[case, region]

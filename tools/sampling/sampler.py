@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,9 +14,9 @@ from tqdm import tqdm
 from tools.core.errors import InputError
 from tools.core.flags import is_true
 from tools.core.options import options_of
-from tools.core.tensors import bounding_box
+from tools.core.tensors import bounding_box, file_name
 from tools.sampling.augment import RandomAffine2d
-from tools.sampling.case_regions import RoiSettings, as_volume, case_masks, item_name, slice_masks
+from tools.sampling.case_regions import RoiSettings, as_volume, case_masks, slice_masks
 from tools.sampling.cohort import BankFactory, ResidentCohort, StreamedCohort
 from tools.sampling.mix import REGIONS, RoiMix
 from tools.sampling.patches import StoredVolume
@@ -32,36 +32,34 @@ class RoiPatchSampler:
     """Training batches without end, from a cohort that lies on the device.
 
     An epoch is `patches_per_case` patches of every case, in shuffled order, six times as many if each comes
-    under all of its `turns`. In each case the regions of `mix` get their share of the patches, exact to one
-    patch; within a region every voxel is equally likely to be a centre. Every `iter()` starts the next epoch.
-    The patches and their order depend on (seed, epoch) alone: not on the device, nor on where a run was
-    interrupted.
+    under all of its `turns`; every `iter()` starts the next one. In each case the regions of `mix` get their
+    share of the patches, exact to one patch; within a region every voxel is equally likely to be a centre.
+    Patches and order depend on (seed, epoch) alone: not on the device, nor on where a run was interrupted.
 
-    It is an iterable with a length, so it can be the `train_data_loader` of MONAI's `SupervisedTrainer`,
-    and it has `state_dict` and `load_state_dict` for Ignite's checkpoints.
+    It is an iterable with a length, for the `train_data_loader` of MONAI's `SupervisedTrainer`, with
+    `state_dict` and `load_state_dict` for Ignite's checkpoints.
 
     Args:
         cohort: cases, each a dictionary with `image` (C, X, Y, Z), `label` (1, X, Y, Z; above 0 is lesion)
             and, optionally, `brain` (1, X, Y, Z) and the regions that `regions` names. Voxel sizes come
             from the affine of MetaTensors. Single slices (C, X, Y) are volumes of one slice.
-        roi_size: patch size in voxels. Two sizes make patches (or whole slices) of single slices, which may
-            be any slice of a volume.
+        roi_size: patch size in voxels. Two sizes make patches (or all) of single slices, any of a volume.
         mix: `RoiMix`, the name of a preset, or shares by region.
         patches_per_case: patches per case and epoch.
         batch_size: patches per batch; the last batch of an epoch may be smaller.
-        redraw: draw other patches in every epoch; False: draw them once, and give the same ones, in another
-            order, in every epoch (Abramova 2021 extracts its patches before training).
+        redraw: draw other patches in every epoch; False: the same ones in another order (Abramova 2021
+            extracts its patches before training).
         seed: of everything random.
         device: where the cohort lies and the batches appear.
         whole_slices: every patch is a slice, centred in it, and the regions are sets of slices: `lesion`
             those that show lesion, any other region those that show it and no lesion. Needs two sizes.
-        balance: `case`, the mix holds in every case; `cohort`, it holds over the cohort, so that patients, or
-            single slices, with and without lesion are balanced.
-        background: image value outside the volumes. A volume's margin that has only this value is not kept.
+        balance: `case`, the mix holds in every case; `cohort`, over the cohort, so that patients, or single
+            slices, with and without lesion are balanced.
+        background: image value outside the volumes; a margin that has only this value is not kept.
         regions: how the regions are found, see `RoiSettings`.
         augmentation: how patches are changed, see `Augmentation`.
         storage: how the cohort is kept, see `CohortStorage`.
-        batch: keys and dtypes, see `BatchFormat`.
+        batch: dtypes, see `BatchFormat`.
         share: what this process draws of every epoch, see `ProcessShare`.
         progress: show a progress bar while the cohort is read.
 
@@ -149,18 +147,11 @@ class RoiPatchSampler:
             if balance == "cohort":
                 raise InputError("balance: expected `case` for a streamed cohort, found `cohort`")
         self._offset = torch.tensor([volume.offset for volume in volumes], device=self.device)
+        shapes = torch.tensor([volume.shape for volume in volumes], device=self.device)
         self._planner = Planner(
-            RunTable(runs, self.device),
-            torch.tensor([volume.shape for volume in volumes], device=self.device),
-            self.mix,
-            patches_per_case,
-            self.augmentation.turns,
-            balance,
-            self._memory.chunk,
-            is_true(redraw, "redraw"),
-            self.share.rank,
-            self.share.world_size,
-        )
+            RunTable(runs, self.device), shapes, self.mix, patches_per_case, self.augmentation.turns, balance,
+            self._memory.chunk, is_true(redraw, "redraw"), self.share.rank, self.share.world_size,
+        )  # fmt: skip
         _ = self._planner.shares  # logged, and an unusable case found, before training starts
         patch_bytes = math.prod(self.roi_size) * (channels[0] * as_dtype(self.storage.dtype).itemsize + 1)
         blocks = self.device.type == "cpu" and self.storage.gather != "vectorised"
@@ -209,7 +200,9 @@ class RoiPatchSampler:
             place = torch.empty(len(self._offset), dtype=torch.int64)
             place[chunk] = torch.arange(len(chunk))
             place = place.to(self.device)
-            for block in _pieces(rows, self.batch_size * self._lookahead):
+            step = self.batch_size * self._lookahead
+            for start in range(rows.start, rows.stop, step):
+                block = slice(start, min(rows.stop, start + step))
                 images, labels = bank.gather(place[plan.case[block]], corner[block], plan.op[block])
                 batches = zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
                 for image, label in batches:
@@ -237,10 +230,9 @@ class RoiPatchSampler:
         image = self._converted(image, as_dtype(form.image_dtype))
         label = self._converted(label, as_dtype(form.label_dtype))
         if isinstance(affine, RandomAffine2d):
-            image, label = affine(
-                image, label, generator(self.seed, epoch, number, self.share.rank, device=self.device)
-            )
-        return {form.image_key: image, form.label_key: label}
+            random = generator(self.seed, epoch, number, self.share.rank, device=self.device)
+            image, label = affine(image, label, random)
+        return {"image": image, "label": label}
 
     def _converted(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         """The batch in another dtype; on a CPU in memory that is used again once the batch is dropped."""
@@ -250,32 +242,20 @@ class RoiPatchSampler:
 
     def read_case(self, item: Mapping[str, Any], index: int) -> tuple[StoredVolume, list[Tensor]]:
         """Case number `index` as it is kept, and the masks of its regions in the order of `REGIONS`."""
-        image_key, label_key = self.batch.image_key, self.batch.label_key
-        name = item_name(item, index, image_key)
-        masks = case_masks(item, name, self.mix, self.regions, self.background, image_key, label_key)
-        image, lesion = as_volume(item[image_key]), masks[REGIONS.index("lesion")]
+        name = file_name(item.get("image"), f"case {index}")
+        masks = case_masks(item, name, self.mix, self.regions, self.background)
+        image, lesion = as_volume(item["image"]), masks[REGIONS.index("lesion")]
         dtype = as_dtype(self.storage.dtype)
         box = bounding_box((image != self.background).any(0) | lesion) or (slice(0, 1),) * 3
         kept = image[(slice(None), *box)]
         kept = kept if dtype.is_floating_point else kept.round()
         volume = StoredVolume(
             torch.empty(kept.shape, dtype=dtype).copy_(kept),
-            torch.empty(kept.shape[1:], dtype=torch.uint8).copy_(as_volume(item[label_key])[0][box]),
-            _three(image.shape[1:]),
-            _three(span.start for span in box),
+            torch.empty(kept.shape[1:], dtype=torch.uint8).copy_(as_volume(item["label"])[0][box]),
+            tuple(image.shape[1:]),
+            tuple(span.start for span in box),
         )
         return volume, slice_masks(masks) if self._whole_slices else masks
-
-
-def _pieces(rows: slice, length: int) -> Iterator[slice]:
-    """A stretch of rows in pieces of `length`, the last of which may be shorter."""
-    for start in range(rows.start, rows.stop, length):
-        yield slice(start, min(rows.stop, start + length))
-
-
-def _three(numbers: Iterable[int]) -> tuple[int, int, int]:
-    x, y, z = numbers
-    return x, y, z
 
 
 def _three_sizes(roi_size: Sequence[int], augmentation: Augmentation) -> tuple[int, int, int]:

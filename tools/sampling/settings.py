@@ -13,8 +13,6 @@ from tools.core.options import options_of
 from tools.sampling.augment import RandomAffine2d
 from tools.sampling.plan import TURNS
 
-__all__ = ["Augmentation", "BatchFormat", "CohortStorage", "ProcessShare", "as_dtype"]
-
 GATHER = ("auto", "slices", "vectorised")
 
 
@@ -43,9 +41,8 @@ class CohortStorage:
 
     Args:
         dtype: of the images: float16, bfloat16, int16 (rounded) or float32.
-        budget_gb: room on the device, in 10^9 bytes. A larger cohort is kept in host memory and streamed:
-            random groups of cases take turns, and the next is copied while one is sampled. None: all on the
-            device.
+        budget_gb: room on the device, in 10^9 bytes; None for all of it. A larger cohort stays in host
+            memory: random groups of cases take turns, and the next is copied while one is sampled.
         gather: `slices`, `vectorised`, or `auto`: slices on a CPU, vectorised elsewhere.
         threads: threads that copy patches on a CPU; None for as many as torch uses, at most 4.
     """
@@ -62,15 +59,8 @@ class CohortStorage:
 
 @dataclass(frozen=True)
 class BatchFormat:
-    """How cases and batches name their image and label, and the dtypes of the batches.
+    """The dtypes of the batches."""
 
-    Args:
-        image_key, label_key: keys of the cases and of the batches.
-        image_dtype, label_dtype: in the batches.
-    """
-
-    image_key: str = "image"
-    label_key: str = "label"
     image_dtype: str | torch.dtype = "float32"
     label_dtype: str | torch.dtype = "float32"
 

@@ -19,8 +19,6 @@ from tools.data.datalist import inference_cases, named
 from tools.slices.read import read_slice, read_slice_mask
 from tools.volumes.read import LoadVolumed
 
-__all__ = ["LoadSlicesd", "slice_cases"]
-
 
 def slice_cases(path: str | Path) -> list[dict[str, Any]]:
     """What there is to segment at `path`, as datalist entries without label.

@@ -20,8 +20,6 @@ from tools.slices.resize import ResizeSlicesd
 from tools.symmetry.canonical import HEAD_HU
 from tools.symmetry.transform import SymmetryMapd
 
-__all__ = ["PadToSquare", "SlicePreprocessing", "SliceSymmetryd", "WindowChannelsd"]
-
 logger = logging.getLogger(__name__)
 
 DARK_GREY = 20  # of 255; in pictures, which don't reach down to air, all that is darker counts as air
@@ -71,9 +69,8 @@ class WindowChannelsd(MapTransform):
     Args:
         keys: images in HU.
         windows: intervals (low, high) of HU that become 0 and 1; what lies beyond is clipped.
-        bone_hu: from here on it is bone and set to 0 in every window, which leaves the soft tissue (D-Unet:
-            bones are filtered out); None keeps it. Pictures that end at this value or below are cut at
-            their own end.
+        bone_hu: from here on it is bone and set to 0 in every window (D-Unet: bones are filtered out); None
+            keeps it. Pictures that end at this value or below are cut at their own end.
     """
 
     def __init__(

@@ -29,12 +29,11 @@ Grey = TypeVar("Grey", torch.Tensor, np.ndarray)
 def window_to_hu(grey: Grey, window: Sequence[float] = CT_ICH_WINDOW) -> Grey:
     """Grey values 0-255 of a display window -> HU.
 
-    What lay outside of the window is lost: 0 stands for everything up to its lower end, 255 for everything
-    from its upper end. So (40, 120) gives -20..100 HU.
+    0 stands for everything up to the window's lower end, 255 for everything from its upper end.
 
     Args:
         grey: grey values, any shape; integers become float32.
-        window: level and width in HU.
+        window: level and width in HU; (40, 120) gives -20..100 HU.
     """
     low, high = DisplayWindow(*window).hu
     if isinstance(grey, torch.Tensor):
@@ -54,8 +53,7 @@ def read_slice(
     """Read one axial slice.
 
     Args:
-        path: an 8-bit picture (JPEG, PNG) with the front up and the patient's right at the left, or a NIfTI
-            volume.
+        path: an 8-bit picture (JPEG, PNG) front up, the patient's right at the left, or a NIfTI volume.
         number: slice of the volume, from 1 in the order of the file; for pictures None.
         window: level and width in HU of the picture.
         border: pixels to remove at each side of the picture; None removes the 5 of CT-ICH's 650 x 650.

@@ -11,17 +11,12 @@ from monai.data import MetaTensor
 from monai.transforms import Resize, Resized
 from torch import Tensor
 
-__all__ = ["ResizeSlices", "ResizeSlicesd"]
-
 
 class ResizeSlices(Resize):
     """`Resize((x, y, -1), mode="trilinear", anti_aliasing=True)` of a volume (C, X, Y, Z), by slices.
 
     Smoothing and interpolating are linear and separable: one matrix for each direction does both. MONAI's own
-    smoothing is a 3D convolution, which takes seconds for a head CT of 512x512 pixels.
-
-    Args:
-        size: pixels of the result, (x, y).
+    smoothing is a 3D convolution, which takes seconds for a head CT of 512x512 pixels. `size` is (x, y).
     """
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -44,12 +39,7 @@ class ResizeSlices(Resize):
 
 
 class ResizeSlicesd(Resized):
-    """`ResizeSlices` of dictionaries.
-
-    Args:
-        keys: images.
-        size: pixels of the result, (x, y).
-    """
+    """`ResizeSlices` of dictionaries."""
 
     def __init__(self, keys: KeysCollection, size: Sequence[int]) -> None:
         super().__init__(keys, (*size, -1), mode="trilinear")

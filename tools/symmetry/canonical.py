@@ -29,8 +29,7 @@ class CanonicalHeads:
         hu: shape (B, 1, nx, ny, nz).
         head: 1 in and just around the head, 0 elsewhere, shape as `hu`.
         has_data: 1 within the volume, shape as `hu`.
-        slice_blur: sigma in mm, as a vector along the slice axis, by which the resampled image is more
-            blurred across slices than within; (B, 3).
+        slice_blur: sigma in mm, as a vector along the slice axis, of the blur across slices alone; (B, 3).
         centre: world mm of the grid's centre, (B, 3), float64.
         to_extent: mm about the centre -> fractions of the volume's extent: data lie in 0..1; (B, 3, 4).
     """
@@ -69,9 +68,7 @@ def canonical_heads(
 def lattice(shape: Sequence[int], step: int, device: torch.device) -> torch.Tensor:
     """Centres of blocks of step^3 canonical voxels, mm about the grid's centre; (nx, ny, nz, 3), float64."""
     counts = [max(1, n // step) for n in shape]
-    axes = [
-        (torch.arange(n, device=device, dtype=torch.float64) - (n - 1) / 2) * GRID_MM * step for n in counts
-    ]
+    axes = [(torch.arange(n, device=device).double() - (n - 1) / 2) * GRID_MM * step for n in counts]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tools.core.errors import InputError
-from tools.core.tensors import plain, with_metadata_of
+from tools.core.tensors import affine_of, plain, with_metadata_of
 from tools.symmetry.canonical import sample
 from tools.symmetry.plane import SymmetryPlane
 
@@ -33,7 +32,7 @@ def symmetry_map(
     Returns:
         Tensor like `volume` (a MetaTensor with its affine if that is one), float32; trilinear.
     """
-    matrix = _affine(volume, affine)
+    matrix = affine_of(volume, affine, "symmetry map")
     reflection = plane.reflection().to(matrix.device)
     return with_metadata_of(volume, _resample(volume, torch.linalg.inv(matrix) @ reflection @ matrix, fill))
 
@@ -46,10 +45,10 @@ def align_to_midline(
 ) -> torch.Tensor:
     """The head turned (least rotation) and shifted so that its plane is the middle of the first axis.
 
-    The half of the transform that aligns the flipped head with the original. Arguments as for `symmetry_map`;
-    the result has the grid and affine of `volume`, and `result.flip(1)` is its own symmetry map.
+    Arguments as for `symmetry_map`. The result has the grid of `volume`; `result.flip(1)` is its symmetry
+    map.
     """
-    matrix = _affine(volume, affine)
+    matrix = affine_of(volume, affine, "symmetry map")
     normal, offset = plane.normal.to(matrix.device), plane.offset.to(matrix.device)
     axis = matrix[..., :3, 0] / matrix[..., :3, 0].norm(dim=-1, keepdim=True)
     size = torch.tensor(volume.shape[-3:], dtype=torch.float64, device=matrix.device)
@@ -83,11 +82,3 @@ def _resample(volume: torch.Tensor, index_map: torch.Tensor, fill: float) -> tor
     grid = F.affine_grid(theta, list(batch.shape), align_corners=False)
     out = sample(batch - fill, grid, padding_mode="zeros") + fill
     return out if image.ndim == 5 else out[0]
-
-
-def _affine(volume: torch.Tensor, affine: torch.Tensor | np.ndarray | None) -> torch.Tensor:
-    if affine is None:
-        affine = getattr(volume, "affine", None)
-    if affine is None:
-        raise InputError("symmetry map: expected an affine in mm, found none: give one or a MetaTensor")
-    return torch.as_tensor(affine, dtype=torch.float64).to(volume.device)

@@ -1,9 +1,9 @@
 """The mid-sagittal plane of a head CT, found directly: two angles and an offset, no registration.
 
 All planes are tried on a coarse grid, so there is no start pose to be trapped by; the best few are refined by
-robust Gauss-Newton, coarse to fine. The plane itself is the unknown, so the head's own angles are searched,
-not the doubled ones of a registered flip; pitch does not move the plane. The Welsch cost saturates where the
-two sides differ: a large one-sided bleed with midline shift counts as outliers and does not pull the plane.
+robust Gauss-Newton, coarse to fine. The plane itself is the unknown: its angles are the head's own, not the
+doubled ones of a registered flip. The Welsch cost saturates where the two sides differ: a large one-sided
+bleed with midline shift counts as outliers and does not pull the plane.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.data import MetaTensor
 
 from tools.core.errors import InputError
-from tools.core.tensors import plain
+from tools.core.tensors import affine_of, file_name, head_image
 from tools.symmetry.canonical import (
     GRID_MM,
     HEAD_HU,
@@ -36,9 +35,7 @@ LOW_SCORE = 0.7
 SEARCH_DEG = torch.linspace(-45, 45, 11)  # yaw and roll of the plane
 SEARCH_MM = torch.linspace(-24, 24, 7)  # its distance from the head's centre
 MAX_DEG = 45.0  # of the plane's normal from left-right: beyond, diagonals of the skull look symmetric
-FREE_MM = (
-    100.0  # height of the data from which on the roll is free; in a thin slab it would turn the head out
-)
+FREE_MM = 100.0  # height of the data from which on the roll is free; a thin slab would turn the head out
 FLAT_MM = 20.0  # height up to which there is none
 MIN_OVERLAP = 0.4  # of the head, whose mirror image must lie in the volume
 BLUR_TAPS = ((-2.0, 0.06), (-1.0, 0.24), (0.0, 0.4), (1.0, 0.24), (2.0, 0.06))  # a Gaussian of sigma 1
@@ -61,8 +58,6 @@ LEVELS = (
     _Level(image_step=2, point_step=2, keep=1, scale=0.2, iterations=4),
     _Level(image_step=1, point_step=2, keep=1, scale=0.15, iterations=6),
 )
-
-
 EVEN_BLUR_FROM = 2  # level by which the roll is known well enough for `_even_blur`
 
 
@@ -114,9 +109,8 @@ def estimate_symmetry_plane(
     Raises:
         InputError: no head, a single slice, a constant volume, NaN, or the wrong shape.
     """
-    return estimate_symmetry_planes(
-        [volume], None if affine is None else [affine], window, low_score, None if case is None else [case]
-    )[0]
+    affines, cases = None if affine is None else [affine], None if case is None else [case]
+    return estimate_symmetry_planes([volume], affines, window, low_score, cases)[0]
 
 
 def estimate_symmetry_planes(
@@ -132,14 +126,14 @@ def estimate_symmetry_planes(
     """
     images, matrices, names = [], [], []
     for i, volume in enumerate(volumes):
-        name = cases[i] if cases is not None else _case(volume, i)
-        image, matrix = _check(volume, None if affines is None else affines[i], name)
+        name = cases[i] if cases is not None else file_name(volume, f"volume {i}")
+        image = head_image(volume, name)
         if image.shape[2] < 2:
             raise InputError(
                 f"{name}: expected a volume of at least two slices, found shape {tuple(volume.shape)}"
             )
         images.append(image)
-        matrices.append(matrix)
+        matrices.append(affine_of(volume, None if affines is None else affines[i], name))
         names.append(name)
     return fit_planes(images, matrices, names, window, HEAD_HU, low_score)
 
@@ -154,17 +148,21 @@ def fit_planes(
 ) -> SymmetryPlane:
     """Planes of checked volumes (X, Y, Z), or of slices (X, Y, 1), which get planes without roll."""
     plane = _fit(canonical_heads(images, affines, names, window, air), window)
-    _warn_low(plane, low_score, names)
+    for name, score in zip(names, plane.score.tolist(), strict=True):
+        if score < low_score:
+            warnings.warn(
+                f"{name}: symmetry score {score:.2f} is below {low_score:.2f}; the mirror plane may be wrong",
+                UserWarning,
+                stacklevel=4,
+            )
     return plane
 
 
-def _fit(
-    heads: CanonicalHeads, window: tuple[float, float], levels: Sequence[_Level] = LEVELS
-) -> SymmetryPlane:
+def _fit(heads: CanonicalHeads, window: tuple[float, float]) -> SymmetryPlane:
     flat = heads.hu.shape[-1] == 1
     image = _windowed(heads, heads.hu, window)
-    params = _search(heads, _pool(image, levels[0].image_step), levels[0], flat)
-    for i, level in enumerate(levels):
+    params = _search(heads, _pool(image, LEVELS[0].image_step), LEVELS[0], flat)
+    for i, level in enumerate(LEVELS):
         if i == EVEN_BLUR_FROM and not flat:
             image = _windowed(heads, _even_blur(heads, params[:, 0]), window)
         params, cost = _refine(heads, _pool(image, level.image_step), params[:, : level.keep], level, flat)
@@ -186,8 +184,7 @@ def _even_blur(heads: CanonicalHeads, params: torch.Tensor) -> torch.Tensor:
     """HU, blurred across the *mirrored* slices as they already are across the slices.
 
     Thick slices blur a slanted skull wall, and the window, which cuts bone at 100 HU, turns blur into a
-    shift. In a rolled head the two sides slant differently to the slices, so the shift would bias the roll
-    towards zero (by 3 % at 5 mm). After this blur the image and its mirror image are blurred alike.
+    shift, which in a rolled head differs between the sides and biases the roll towards 0 (3 % at 5 mm).
     """
     normal = _normal(params)[0]
     direction = heads.slice_blur - 2 * (heads.slice_blur * normal).sum(-1, keepdim=True) * normal
@@ -292,12 +289,9 @@ def _normal(params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     """Unit normal of planes (..., 3), and its derivatives by yaw and roll."""
     yaw, roll = params[..., 0], params[..., 1]
     cy, sy, cr, sr = yaw.cos(), yaw.sin(), roll.cos(), roll.sin()
-    zero = torch.zeros_like(yaw)
-    return (
-        torch.stack([cr * cy, cr * sy, sr], dim=-1),
-        torch.stack([-cr * sy, cr * cy, zero], dim=-1),
-        torch.stack([-sr * cy, -sr * sy, cr], dim=-1),
-    )
+    columns = (cr * cy, cr * sy, sr), (-cr * sy, cr * cy, torch.zeros_like(yaw)), (-sr * cy, -sr * sy, cr)
+    normal, by_yaw, by_roll = (torch.stack(column, dim=-1) for column in columns)
+    return normal, by_yaw, by_roll
 
 
 def _cost(residual: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -347,34 +341,3 @@ def _score(heads: CanonicalHeads, image: torch.Tensor, params: torch.Tensor) -> 
     b = b - (b * w).sum(-1, keepdim=True)
     spread = ((a * a * w).sum(-1) * (b * b * w).sum(-1)).sqrt()
     return (a * b * w).sum(-1) / spread.clamp_min(1e-12)
-
-
-def _check(
-    volume: torch.Tensor, affine: torch.Tensor | np.ndarray | None, name: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Plain float image (X, Y, Z) and float64 affine on its device, or InputError."""
-    if volume.ndim != 4 or volume.shape[0] != 1:
-        raise InputError(f"{name}: expected a head CT of shape (1, X, Y, Z), found {tuple(volume.shape)}")
-    if affine is None:
-        affine = getattr(volume, "affine", None)
-    if affine is None:
-        raise InputError(f"{name}: expected an affine in mm, found none: give one or a MetaTensor")
-    image = plain(volume)[0].float()
-    if not torch.isfinite(image.sum()):  # NaN and infinite values stay in a sum, which takes no memory
-        raise InputError(f"{name}: expected finite HU, found NaN or infinite values")
-    return image, torch.as_tensor(affine, dtype=torch.float64).to(image.device)
-
-
-def _case(volume: torch.Tensor, index: int) -> str:
-    name = volume.meta.get("filename_or_obj") if isinstance(volume, MetaTensor) else None
-    return str(name) if name else f"volume {index}"
-
-
-def _warn_low(plane: SymmetryPlane, low_score: float, names: Sequence[str]) -> None:
-    for name, score in zip(names, plane.score.tolist(), strict=True):
-        if score < low_score:
-            warnings.warn(
-                f"{name}: symmetry score {score:.2f} is below {low_score:.2f}; the mirror plane may be wrong",
-                UserWarning,
-                stacklevel=5,
-            )

@@ -41,11 +41,9 @@ def estimate_symmetry_axes(
     if slices.ndim != 4 or slices.shape[1] != 1:
         raise InputError(f"slices: expected shape (B, 1, X, Y), found {tuple(slices.shape)}")
     names = cases or [f"slice {i}" for i in range(len(slices))]
-    affine = _affine(slices, spacing)
-    images = plain(slices)
-    return fit_planes(
-        [s[0, ..., None].float() for s in images], [affine] * len(images), names, window, air, low_score
-    )
+    images = [image[0, ..., None].float() for image in plain(slices)]
+    affines = [_affine(slices, spacing)] * len(images)
+    return fit_planes(images, affines, names, window, air, low_score)
 
 
 def slice_symmetry_map(

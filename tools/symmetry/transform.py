@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from tools.core.tensors import plain
+from tools.core.tensors import file_name, plain
 from tools.symmetry.canonical import HEAD_HU
 from tools.symmetry.mirror import AIR_HU, symmetry_map
 from tools.symmetry.plane import LOW_SCORE, SOFT_HU, estimate_symmetry_plane
@@ -21,14 +21,13 @@ class SymmetryMapd(MapTransform):
     """Append the mirrored, aligned image as a second channel: (1, X, Y, Z) -> (2, X, Y, Z).
 
     A slice (1, X, Y) is mirrored at its own axis. Place it after the orientation (RAS) and before the
-    intensity is rescaled. It changes no geometry: affine and the record of invertible transforms are kept, so
-    that `Invertd` works on predictions. With the torch backend the plane is kept in `meta` as
-    `symmetry_normal`, `symmetry_offset` (mm) and `symmetry_score`.
+    intensity is rescaled. It changes no geometry, so that `Invertd` works on predictions. The plane is kept
+    in `meta` as `symmetry_normal`, `symmetry_offset` (mm) and `symmetry_score`.
 
     Args:
         keys: images in HU.
-        mask_key: key of a mask, (1, X, Y, Z): the image is mirrored as if stripped to it, while the plane is
-            found on the whole head.
+        mask_key: key of a mask, (1, X, Y, Z): what is mirrored is stripped to it; the plane is that of the
+            whole head.
         window: HU interval that is compared, for slices of 8-bit images (0, 255).
         fill: value where the mirrored image has no data.
         low_score: below this score a UserWarning names the case.
@@ -52,11 +51,8 @@ class SymmetryMapd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.window = (float(window[0]), float(window[1]))
-        self.fill = fill
-        self.low_score = low_score
-        self.spacing = spacing
-        self.air = air
-        self.mask_key = mask_key
+        self.fill, self.low_score, self.mask_key = fill, low_score, mask_key
+        self.spacing, self.air = spacing, air
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
@@ -65,9 +61,8 @@ class SymmetryMapd(MapTransform):
         return out
 
     def _stack(self, image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        mirrored, plane = self.mirrored(
-            image, image if mask is None else image.masked_fill(mask == 0, self.fill)
-        )
+        content = image if mask is None else image.masked_fill(mask == 0, self.fill)
+        mirrored, plane = self.mirrored(image, content)
         both = torch.cat([plain(image).float(), plain(mirrored)])
         if not isinstance(image, MetaTensor):
             return both
@@ -78,14 +73,9 @@ class SymmetryMapd(MapTransform):
 
     def mirrored(self, image: torch.Tensor, content: torch.Tensor):
         """`content` mirrored at the symmetry plane of `image`, and that plane, if one was found."""
-        if image.ndim == 3:
-            return self._slice(image, content)
-        plane = estimate_symmetry_plane(image, window=self.window, low_score=self.low_score)
-        return symmetry_map(content, plane, fill=self.fill), plane
-
-    def _slice(self, image: torch.Tensor, content: torch.Tensor):
-        name = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-        axes = estimate_symmetry_axes(
-            plain(image)[None], self.spacing, self.window, self.air, self.low_score, [str(name or "slice")]
-        )
+        if image.ndim == 4:
+            plane = estimate_symmetry_plane(image, window=self.window, low_score=self.low_score)
+            return symmetry_map(content, plane, fill=self.fill), plane
+        case, name = plain(image)[None], file_name(image, "slice")
+        axes = estimate_symmetry_axes(case, self.spacing, self.window, self.air, self.low_score, [name])
         return slice_symmetry_map(plain(content)[None], axes, self.spacing, self.fill)[0], axes[0]

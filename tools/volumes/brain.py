@@ -1,29 +1,20 @@
-"""Where the brain is on a head CT: the intracranial mask, and the head without table and coil.
-
-All sizes are in millimetres and all intensities in Hounsfield units, so that the same rules hold for 1 mm and
-for 7 mm slices.
-"""
+"""Where the brain is on a head CT: the intracranial mask, by rules in mm and HU that hold for any slices."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import cc3d
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import MapTransform
 from scipy import ndimage
 
 from tools.core.errors import InputError
-from tools.core.tensors import block_means, plain, with_metadata_of
+from tools.core.tensors import affine_of, block_means, file_name, head_image, voxel_spacing, with_metadata_of
 
 WORKING_MM = 1.0  # masks are found on a grid of about this spacing; finer detail is noise to them
-AIR_HU = -1024.0
 HEAD_HU = -200.0  # between air and fat
 BONE_HU = 300.0
 REACH_MM = 190.0  # from the vertex down: below it there is only neck
@@ -42,7 +33,7 @@ def extract_brain(
     Args:
         volume: head CT in HU, shape (1, X, Y, Z), RAS orientation.
         affine: 4x4 voxel-to-world matrix in mm; taken from `volume` if that is a MetaTensor.
-        method: "smooth" (ours), the whole inside of the skull: it ends at the foramen magnum, and at half the
+        method: "smooth" (ours), the whole inside of the skull, down to the foramen magnum and out to half the
             height between brain and bone, so that blood on the inner table is inside; 2-5 % of its voxels are
             part bone. "rules2022" (Abramova 2022): 0-100 HU, opening, largest component; above the slice with
             the largest area the largest component of each slice, below it each slice AND the one above it.
@@ -56,17 +47,19 @@ def extract_brain(
     Raises:
         InputError: the volume has the wrong shape, is not finite, or shows no head.
     """
-    name = case or _name(volume)
-    image, spacing = _check(volume, affine, name)
+    name = case or file_name(volume, "volume")
     if method not in _METHODS:
         raise InputError(f"{name}: brain method must be one of {sorted(_METHODS)}, got {method!r}")
+    image, spacing = head_image(volume, name), voxel_spacing(affine_of(volume, affine, name))
+    if min(image.shape[:2]) < 16:
+        raise InputError(f"{name}: expected a head CT of shape (1, X, Y, Z), found {tuple(volume.shape)}")
+    if not all(0.05 < mm < 50 for mm in spacing):
+        raise InputError(f"{name}: expected an affine in mm, found voxels of {spacing}")
 
     def find(coarse: torch.Tensor, grid: Sequence[float]) -> torch.Tensor:
-        box = _head_box(coarse, grid)
-        if box is None:
-            return torch.zeros_like(coarse, dtype=torch.bool)
-        mask = torch.zeros_like(coarse, dtype=torch.bool)
-        mask[box] = _METHODS[method](coarse[box], grid, name)
+        mask, box = torch.zeros_like(coarse, dtype=torch.bool), _head_box(coarse, grid)
+        if box is not None:
+            mask[box] = _METHODS[method](coarse[box], grid, name)
         return mask
 
     mask = _on_working_grid(image, spacing, WORKING_MM, find)
@@ -75,41 +68,11 @@ def extract_brain(
     return with_metadata_of(volume, mask[None])
 
 
-class ExtractBraind(MapTransform):
-    """Dictionary transform of `extract_brain`: adds `brain_key`, a uint8 mask with the image's affine.
-
-    Args:
-        keys: one image in HU, RAS.
-        brain_key: where the mask goes.
-        method: see `extract_brain`.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection = "image",
-        brain_key: str = "brain",
-        method: str = "smooth",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        if len(self.keys) != 1:
-            raise InputError(f"ExtractBraind makes one mask and takes one image key, got {self.keys}")
-        self.brain_key = brain_key
-        self.method = method
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        out = dict(data)
-        for key in self.key_iterator(out):
-            out[self.brain_key] = extract_brain(out[key], method=self.method).to(torch.uint8)
-        return out
-
-
 def _smooth(hu: torch.Tensor, grid: Sequence[float], name: str) -> torch.Tensor:
     """Ours. Blur and threshold take the place of erosion and dilation: noise leaves no holes in them.
 
-    The core is tissue at least 4 mm inside; what is narrower (optic canals, orbital fissures, scalp) does not
-    survive, which separates the brain from the rest. The core is grown back to half the height between brain
-    and bone, the true edge where a voxel holds both.
+    The core is tissue at least 4 mm inside, without what is narrower (optic canals, orbital fissures, scalp).
+    It is grown back to half the height between brain and bone, the true edge where a voxel holds both.
     """
     tissue = ((hu > -30) & (hu < 130)).float()
     core = _largest(_blur(tissue, 3.0, grid) > 0.92)
@@ -138,8 +101,7 @@ def _rules2022(hu: torch.Tensor, grid: Sequence[float], name: str) -> torch.Tens
 def _muschelli(hu: torch.Tensor, grid: Sequence[float], name: str) -> torch.Tensor:
     """After Muschelli 2015: 0-100 HU, Gaussian smoothing (sigma 1 mm), brain extraction, filled.
 
-    Their brain extraction is FSL's BET (fractional intensity 0.01), which is not free software: opening
-    by 3 mm and the largest component stand in for it.
+    For theirs, FSL's BET, which is not free software, stand opening by 3 mm and the largest component.
     """
     smooth = _blur(((hu > 0) & (hu < 100)).float(), 1.0, grid) > 0.5
     return _fill_slices(_largest(_open(smooth, grid, radius=3.0)))
@@ -177,9 +139,8 @@ def _without_islands(mask: torch.Tensor, grid: Sequence[float], cm2: float = 1.0
     threshold = int(cm2 * 100 / (grid[0] * grid[1]))
     for z in range(flat.shape[2]):
         if flat[..., z].sum() > 4 * threshold:
-            out[..., z] = (
-                cc3d.dust(np.ascontiguousarray(flat[..., z]), threshold=threshold, connectivity=4) > 0
-            )
+            kept = cc3d.dust(np.ascontiguousarray(flat[..., z]), threshold=threshold, connectivity=4)
+            out[..., z] = kept > 0
     return torch.from_numpy(out).to(mask.device)
 
 
@@ -283,28 +244,3 @@ def _largest(mask: torch.Tensor) -> torch.Tensor:
         return mask
     labels = cc3d.largest_k(np.ascontiguousarray(flat), k=1, connectivity=6 if flat.ndim == 3 else 4)
     return torch.from_numpy(labels > 0).to(mask.device)
-
-
-def _check(
-    volume: torch.Tensor, affine: torch.Tensor | np.ndarray | None, name: str
-) -> tuple[torch.Tensor, tuple[float, ...]]:
-    """The plain float32 image (X, Y, Z) and its spacing in mm, or InputError."""
-    if volume.ndim != 4 or volume.shape[0] != 1 or min(volume.shape[1:3]) < 16:
-        raise InputError(f"{name}: expected a head CT of shape (1, X, Y, Z), found {tuple(volume.shape)}")
-    matrix = affine if affine is not None else getattr(volume, "affine", None)
-    if matrix is None:
-        raise InputError(f"{name}: expected an affine in mm, found none: give one or a MetaTensor")
-    matrix = torch.as_tensor(matrix, dtype=torch.float64).cpu()
-    spacing = tuple(float(s) for s in matrix[:3, :3].norm(dim=0))
-    if not all(0.05 < s < 50 for s in spacing):
-        raise InputError(f"{name}: expected an affine in mm, found voxels of {spacing}")
-    image = plain(volume)[0].float()
-    if not torch.isfinite(image.sum()):  # NaN and infinite values stay in a sum, which takes no memory
-        raise InputError(f"{name}: expected finite HU, found NaN or infinite values")
-    return image, spacing
-
-
-def _name(volume: torch.Tensor) -> str:
-    """Name of the case for messages: its file if known."""
-    name = volume.meta.get("filename_or_obj") if isinstance(volume, MetaTensor) else None
-    return str(name) if name else "volume"

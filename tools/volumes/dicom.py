@@ -17,9 +17,9 @@ import numpy as np
 
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
+from tools.core.files import nifti_image
 from tools.core.names import listed
-from tools.volumes.dicom_file import check_dicom_size
-from tools.volumes.enhanced_dicom import STORED, file_of, is_multi_frame, slice_headers
+from tools.volumes.dicom_file import STORED, check_dicom_size, file_of, is_multi_frame, slice_headers
 from tools.volumes.plain_dicom import write_plain_copies
 from tools.volumes.stack import corner_of, stack_slices
 from tools.volumes.straighten import is_straight, straighten
@@ -29,11 +29,6 @@ with extra_packages("reading DICOM"):
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian
 
-__all__ = [
-    "Series", "convert_files", "convert_series", "dicom_folders", "list_series", "read_header",
-    "select_series", "series_of",
-]  # fmt: skip
-
 logger = logging.getLogger(__name__)
 
 UNNAMED = "unnamed"  # begins the key of a series that has no UID
@@ -42,12 +37,11 @@ UNNAMED = "unnamed"  # begins the key of a series that has no UID
 # corrections are used only where the files do not say where the slices lie, see tools.volumes.straighten.
 CORRECTED_SUFFIXES = ("", "_Eq", "_Tilt", "_Tilt_Eq")
 
-
 #: What a file is whose first bytes are these.
 KINDS = {
     b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture",
-    b"BM": "a BMP picture",
-    b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"%PDF": "a PDF document", b"PK\3\4": "a zip",
+    b"BM": "a BMP picture", b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture",
+    b"%PDF": "a PDF document", b"PK\3\4": "a zip",
     b"\x1f\x8b": "a gzipped file", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive",
     b"\x5c\1\0\0": "a NIfTI file", b"\0\0\1\x5c": "a NIfTI file", b"NRRD": "an NRRD file",
     b"ObjectType": "a MetaImage file",
@@ -135,9 +129,6 @@ def series_of(headers: Mapping[Path, pydicom.Dataset]) -> list[Series]:
     Files that name no series belong to the one of their folder that is like them in plane, size and kernel,
     and else together. Files that have a series of their own each, as some archives write them, belong
     together where three or more are alike.
-
-    Args:
-        headers: of images, by file; pixels are not needed.
     """
     uids = {
         file: str(header.get("SeriesInstanceUID", "") or "") or f"{UNNAMED} in {file.parent}"
@@ -252,10 +243,7 @@ def convert_series(
 ) -> Iterator[Path]:
     """Convert one CT series with dcm2niix; gantry tilt and uneven slice distances are corrected.
 
-    Args:
-        folder: of the files, see `list_series`.
-        series: see `select_series`.
-        name: what the log calls the folder; None takes its path.
+    The log calls the folder `name`, or by its path.
 
     Yields:
         path of an uncompressed NIfTI file in a temporary folder, which is removed on leaving the context.
@@ -285,7 +273,7 @@ def convert_files(
     differ between slices, a transfer syntax that it does not know), it is given plain copies.
 
     Args:
-        slices: header of each slice by its name, see `tools.volumes.enhanced_dicom.slice_headers`.
+        slices: header of each slice by its name, see `tools.volumes.dicom_file.slice_headers`.
         name: of the series, for messages.
         work_dir: existing folder to make the temporary one in; None takes the system's.
     """
@@ -307,10 +295,9 @@ def convert_files(
             volumes, message = _dcm2niix(plain, Path(temporary, "nifti_plain"))
         if not volumes:
             raise InputError(f"{name}: expected a CT volume, but dcm2niix converted none: {message}")
-        if _ambiguous(volumes, 0):
-            found = sum(_correction(file) == 0 for file in volumes)
-            raise InputError(f"{name}: expected one volume, found {found} that dcm2niix cannot join")
         originals = [file for file in volumes if _correction(file) == 0]
+        if len(originals) > 1:
+            raise InputError(f"{name}: expected one volume, found {len(originals)} that dcm2niix cannot join")
         if originals and all(corner is not None for corner in corners):
             yield _straightened(originals[0], np.array(corners), name)
         else:
@@ -318,10 +305,9 @@ def convert_files(
 
 
 def _ambiguous(volumes: list[Path], count: int) -> bool:
-    """Whether `count` slices did not become one volume; 0 slices are any number."""
-    originals = [file for file in volumes if _correction(file) == 0]
-    images: list[Any] = [nib.load(file) for file in originals]
-    return not volumes or len(originals) > 1 or any(count not in (0, one.shape[-1]) for one in images)
+    """Whether `count` slices did not become one volume."""
+    images: list[Any] = [nib.load(file) for file in volumes if _correction(file) == 0]
+    return not volumes or len(images) > 1 or any(image.shape[-1] != count for image in images)
 
 
 def _scales_alike(headers: Iterable[pydicom.Dataset]) -> bool:
@@ -364,12 +350,8 @@ def _straightened(nifti: Path, corners: np.ndarray, name: str | Path) -> Path:
     if slices.dtype == np.float64:  # where the rescale slope is no whole number
         slices = slices.astype(np.float32)
     volume, straight = straighten(slices, affine, positions)
-    result = nib.Nifti1Image(volume, straight)
-    result.header.set_xyzt_units("mm")
-    result.set_sform(straight, code=1)
-    result.set_qform(straight, code=1)
     path = nifti.with_name("straight.nii")
-    nib.save(result, path)
+    nib.save(nifti_image(volume, straight), path)
     return path
 
 

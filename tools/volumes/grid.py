@@ -1,8 +1,8 @@
 """Whether two volumes lie on one grid of voxels, and a label map brought onto the grid of its image.
 
 One rule for data sets, training and scores: no voxel of one lies farther from its partner in the other than a
-tenth of a voxel's shortest edge. A label map whose voxels are the same but are stored in another order (3D
-Slicer and ITK write LPS, FSL often RAS) is reordered; any other difference is a fault.
+tenth of a voxel's shortest edge. Voxels stored in another order (3D Slicer and ITK write LPS, FSL often RAS)
+are reordered; any other difference is a fault.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
-
-__all__ = ["TOLERANCE", "grid_fault", "reordered", "reordered_grid", "resampled", "whole_values"]
 
 TOLERANCE = 0.1  # of the shortest edge of a voxel
 
@@ -46,13 +43,7 @@ def grid_fault(
 
 
 def reordered(array: np.ndarray, affine: np.ndarray, like: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A volume with its axes in the order and direction that the affine `like` has, and its affine then.
-
-    Args:
-        array: in shape (X, Y, Z).
-        affine: its affine, 4x4.
-        like: the affine whose order of axes is wanted, 4x4.
-    """
+    """A volume (X, Y, Z) with its axes in order and direction of the affine `like`, and its affine then."""
     _, turned = reordered_grid(array.shape, affine, like)
     return apply_orientation(array, _turn(affine, like)), turned
 
@@ -68,15 +59,6 @@ def reordered_grid(
 
 def _turn(affine: np.ndarray, like: np.ndarray) -> np.ndarray:
     return ornt_transform(io_orientation(affine), io_orientation(like))
-
-
-def resampled(array: np.ndarray, affine: np.ndarray, shape: Sequence[int], like: np.ndarray) -> np.ndarray:
-    """A label map (X, Y, Z) on the grid of `shape` and affine `like`: the nearest voxel's value, else 0."""
-    from nibabel.processing import resample_from_to  # here: it imports scipy's filters
-
-    source = nib.Nifti1Image(np.asarray(array, np.uint8), affine)
-    result = resample_from_to(source, (tuple(shape), like), order=0)
-    return np.asarray(result.dataobj, np.uint8)
 
 
 def whole_values(raw: np.ndarray, picture: bool = True) -> tuple[np.ndarray, str]:

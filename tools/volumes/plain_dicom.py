@@ -17,8 +17,6 @@ with extra_packages("reading DICOM"):
     from pydicom.pixels import apply_rescale
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-__all__ = ["write_plain_copies"]
-
 KEPT = (
     "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
     "GantryDetectorTilt",

@@ -24,16 +24,6 @@ from tools.core.limits import check_file, check_size
 from tools.core.names import is_nifti, is_second_of_pair, is_volume, shown_name
 from tools.volumes.grid import grid_fault, reordered, whole_values
 
-__all__ = [
-    "LoadVolumed",
-    "find_volume_files",
-    "find_volumes",
-    "load_volume",
-    "open_nifti",
-    "read_label",
-    "read_volume",
-]
-
 logger = logging.getLogger(__name__)
 
 VOXEL_MM = (0.1, 20.0)  # of any head CT, thick slices included
@@ -54,12 +44,10 @@ def read_volume(
     """Read one CT volume.
 
     Args:
-        path: a NIfTI file, or a folder with the DICOM files of one or more series. DICOM is converted by
-            dcm2niix; gantry tilt is undone and slice distances are evened out.
+        path: a NIfTI file, or a folder of DICOM files, of which gantry tilt and uneven slices are corrected.
         series: number or UID of the DICOM series, where the folder holds several.
         orientation: axis codes to reorient the array to; None keeps the order of the file.
-        converted_dir: folder to keep the converted NIfTI file of a DICOM series in, so that a viewer can show
-            results over it.
+        converted_dir: folder to keep a converted DICOM series in, so that a viewer can show results over it.
         name: what messages and the metadata call the file or folder; None takes its path.
         converted_name: of the file in `converted_dir`, without extension; None takes the folder's.
 
@@ -92,8 +80,7 @@ def read_label(
     """Read one label map.
 
     Args:
-        path: a NIfTI file of whole numbers from 0 to 255, see `tools.volumes.grid.whole_values`: 0 and 255
-            alone become 0 and 1.
+        path: a NIfTI file of whole numbers from 0 to 255, see `tools.volumes.grid.whole_values`.
         orientation: axis codes to reorient the array to; None keeps the order of the file.
         like: the volume it belongs to, on whose grid it must lie; it is returned in that order of voxels.
 
@@ -101,8 +88,8 @@ def read_label(
         MetaTensor (1, X, Y, Z), float32 whole numbers, with the file's geometry, or that of `like`.
 
     Raises:
-        InputError: as for `read_volume`, for values that are no whole, non-negative numbers, and for a grid
-            that is not that of `like`.
+        InputError: as for `read_volume`, for values that are no class values, and for another grid than that
+            of `like`.
     """
     label = load_volume(Path(path), name=Path(path))
     values, fault = whole_values(label.numpy()[0])
@@ -116,27 +103,7 @@ def read_label(
         if fault:
             raise InputError(f"{path}: {fault}")
         affine = like.affine.numpy()
-    meta = {
-        "filename_or_obj": str(path),
-        "spatial_shape": np.array(values.shape),
-        "original_affine": affine.copy(),
-    }
-    tensor = torch.from_numpy(np.ascontiguousarray(values))[None]
-    return _oriented(MetaTensor(tensor, affine=torch.from_numpy(affine.copy()), meta=meta), orientation)
-
-
-def find_volumes(path: str | Path) -> list[Path]:
-    """The CT volumes at `path`: `find_volume_files`, or else its folders of DICOM files.
-
-    Raises:
-        InputError: the path does not exist or holds neither volume nor DICOM files.
-    """
-    files = find_volume_files(path)
-    if files:
-        return files
-    from tools.volumes.dicom import dicom_folders  # here: NIfTI needs none of its packages
-
-    return list(dicom_folders(Path(path)))
+    return _oriented(_tensor(np.ascontiguousarray(values), affine.copy(), path), orientation)
 
 
 def find_volume_files(path: str | Path) -> list[Path]:
@@ -162,11 +129,10 @@ class LoadVolumed(MapTransform):
     without a channel (X, Y, Z) get one.
 
     Args:
-        keys: keys of the CT volumes: paths.
+        keys: paths of CT volumes and label maps.
         label_keys: those of `keys` that hold label maps.
-        converted_dir: see `read_volume`. It is given where results are written: then what is doubtful about
-            a scan is logged, a line for each.
-        allow_missing_keys: don't raise where a key is absent.
+        converted_dir: see `read_volume`. It is given where results are written: then what is doubtful about a
+            scan is logged, a line for each.
 
     Raises:
         InputError: see `read_volume`; also where a label's shape or affine differs from the first volume's.
@@ -187,35 +153,29 @@ class LoadVolumed(MapTransform):
         d = dict(data)
         first: MetaTensor | None = None
         for key in self.key_iterator(d):
-            if not isinstance(d[key], torch.Tensor):
-                if key in self.label_keys:
-                    d[key] = read_label(d[key], orientation=None, like=first)
-                else:
-                    path = Path(d[key])
-                    d[key] = read_volume(
-                        path,
-                        orientation=None,
-                        converted_dir=self.converted_dir,
-                        name=shown_name(d["case"], d["study_uid"]) if "study_uid" in d else None,
-                        converted_name=d.get("case"),
-                    )
-                    if self.converted_dir is not None:
-                        self._say_doubts(d[key], stated=path.is_dir())
-            elif d[key].ndim == 3:
-                d[key] = d[key][None]
+            if isinstance(d[key], torch.Tensor):
+                d[key] = d[key][None] if d[key].ndim == 3 else d[key]
+            elif key in self.label_keys:
+                d[key] = read_label(d[key], orientation=None, like=first)
+            else:
+                d[key] = self._read(d[key], d)
             first = d[key] if first is None else first
-            other = d[key]
-            name = first.meta.get("filename_or_obj")
+            other, name = d[key], first.meta.get("filename_or_obj")
             fault = grid_fault(first.shape[1:], first.affine, other.shape[1:], other.affine, name)
             if fault:
                 raise InputError(f"{other.meta.get('filename_or_obj')}: {fault}")
         return d
 
-    def _say_doubts(self, volume: MetaTensor, stated: bool) -> None:
-        from tools.volumes.doubts import scan_doubts  # here: training needs none of it
+    def _read(self, path: str | Path, item: Mapping[Hashable, Any]) -> MetaTensor:
+        case = item.get("case")
+        name = shown_name(str(case), item["study_uid"]) if "study_uid" in item else None
+        volume = read_volume(path, None, None, self.converted_dir, name, case)
+        if self.converted_dir is not None:
+            from tools.volumes.doubts import scan_doubts  # here: training needs none of it
 
-        for text in scan_doubts(volume, stated):
-            logger.warning("%s: %s", volume.meta["filename_or_obj"], text)
+            for text in scan_doubts(volume, stated=Path(path).is_dir()):
+                logger.warning("%s: %s", volume.meta["filename_or_obj"], text)
+        return volume
 
 
 def load_volume(path: Path, name: Path) -> MetaTensor:
@@ -243,11 +203,13 @@ def load_volume(path: Path, name: Path) -> MetaTensor:
     if not np.isfinite(data).all():
         bad = int((~np.isfinite(data)).sum())
         raise InputError(f"{name}: expected finite values, found {bad} voxels that are NaN or infinite")
+    return _tensor(data, affine, name)
+
+
+def _tensor(data: np.ndarray, affine: np.ndarray, name: str | Path) -> MetaTensor:
     meta = {
-        "filename_or_obj": str(name),
-        "original_affine": affine.copy(),
-        "spatial_shape": np.array(data.shape),
-    }
+        "filename_or_obj": str(name), "original_affine": affine.copy(), "spatial_shape": np.array(data.shape)
+    }  # fmt: skip
     return MetaTensor(torch.from_numpy(data)[None], affine=torch.from_numpy(affine), meta=meta)
 
 
@@ -255,7 +217,7 @@ def _nifti(path: Path, name: Path) -> tuple[np.ndarray, np.ndarray]:
     """Voxels, float32, and affine of a NIfTI file."""
     try:
         kind = type(open_nifti(path, name))
-        with _opened(path) as stream:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
             image: Any = kind.from_stream(stream)
             header: Any = image.header
             dtype = image.get_data_dtype()
@@ -275,10 +237,6 @@ def _nifti(path: Path, name: Path) -> tuple[np.ndarray, np.ndarray]:
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         raise InputError(f"{name}: expected an affine (sform or qform), found none")
     return data, np.asarray(image.affine, dtype=np.float64)
-
-
-def _opened(path: Path) -> Any:
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
 def open_nifti(path: Path, name: Path | None = None) -> Any:
@@ -304,7 +262,7 @@ def _other_format(path: Path, name: Path) -> tuple[np.ndarray, np.ndarray]:
         if header is not None:
             header.SetFileName(str(path))
             header.ReadImageInformation()
-            voxels = math.prod(header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions()))
+            voxels = math.prod(map(header.GetDimensions, range(header.GetNumberOfDimensions())))
             check_size(voxels * (header.GetComponentSize() + 4), name)
         image: Any = itk.imread(str(path))
         data = np.asarray(itk.array_from_image(image), dtype=np.float32).T
@@ -326,14 +284,10 @@ def _checked_volume(path: Path, name: Path) -> MetaTensor:
     if low > HIGHEST_AIR_HU or high < LOWEST_BONE_HU or high > HIGHEST_HU:
         raise InputError(
             f"{name}: expected Hounsfield units with air (below {HIGHEST_AIR_HU:.0f}) and bone (above "
-            f"{LOWEST_BONE_HU:.0f}), found values {_range(volume)}: windowed, rescaled or no CT"
+            f"{LOWEST_BONE_HU:.0f}), found values from {low:g} to {high:g}: windowed, rescaled or no CT"
         )
     volume.clamp_(min=PADDING_HU)
     return volume
-
-
-def _range(volume: torch.Tensor) -> str:
-    return f"from {volume.min().item():g} to {volume.max().item():g}"
 
 
 def _oriented(volume: MetaTensor, orientation: str | None) -> MetaTensor:

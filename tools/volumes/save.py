@@ -18,22 +18,17 @@ from tools.core.errors import InputError
 from tools.core.files import nifti_bytes, write_bytes, write_text
 from tools.core.names import case_name, is_picture
 
-__all__ = ["SaveMaskd"]
-
 
 class SaveMaskd(SaveImaged):
     """Write label maps in the geometry of their file: NIfTI, and of pictures pictures.
 
     The mask of a JPEG or PNG is a PNG of the same size, 255 on 0; a border that was cut off when the picture
-    was read is put on again. The name is the entry `case`, if there is one, which may hold folders; files are
-    often called the same in the folder of every patient. A mask keeps both forms (qform and sform) of a
-    NIfTI file.
+    was read is put on again. The name is the entry `case`, if there is one, which may hold folders. A mask
+    keeps both forms (qform and sform) of a NIfTI file. Where the image came from no file, as in MONAI Deploy,
+    nothing is written: who handed it over takes the mask from the dictionary.
 
-    Where the image came from no file, as in MONAI Deploy, nothing is written: the program that handed the
-    image over takes the mask from the dictionary.
-
-    It takes the place of MONAI's `SaveImaged`, which drops the last axis, and with it the affine, of a volume
-    of one slice; and is one, so that MONAI Label removes it from the postprocessing.
+    MONAI's `SaveImaged` drops the last axis, and with it the affine, of a volume of one slice; this is one,
+    so that MONAI Label removes it from the postprocessing.
 
     Args:
         keys: label maps (1, X, Y, Z) in the geometry of the file, after `Invertd`.

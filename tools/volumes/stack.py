@@ -11,13 +11,11 @@ import numpy as np
 
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
-from tools.volumes.dicom_file import read_dicom
-from tools.volumes.enhanced_dicom import file_of
+from tools.core.names import listed
+from tools.volumes.dicom_file import file_of, read_dicom
 
 with extra_packages("reading DICOM"):
     import pydicom
-
-__all__ = ["corner_of", "in_one_plane", "stack_slices"]
 
 Headers = Mapping[Path, pydicom.Dataset]
 SAME_MM = 0.01  # two slices at one position
@@ -35,7 +33,7 @@ def stack_slices(
     """Choose the slices of one volume from the images of a series, and check that none is missing.
 
     Args:
-        headers: of each slice by its name, see `tools.volumes.enhanced_dicom.slice_headers`.
+        headers: of each slice by its name, see `tools.volumes.dicom_file.slice_headers`.
         allow_gaps: only say in a note that slices are missing.
         advice: what a user can do about missing slices, for the end of that message.
 
@@ -94,6 +92,10 @@ def _height(header: pydicom.Dataset) -> float:
     return float(np.cross(axes[:3], axes[3:]) @ np.array(header.ImagePositionPatient, dtype=float))
 
 
+def _heights(slices: Headers) -> list[float]:
+    return [_height(header) for header in slices.values()]
+
+
 def in_one_plane(headers: Headers) -> tuple[dict[Path, pydicom.Dataset], list[Path]]:
     """The slices that are parallel and of one size, and the images that are none of them.
 
@@ -127,9 +129,8 @@ def in_one_plane(headers: Headers) -> tuple[dict[Path, pydicom.Dataset], list[Pa
     for plane, group in rest:
         odd = next(iter(group))
         if 5 * len(group) >= len(main[1]) and (len(group) > SCOUTS or len(group) == len(main[1])):
-            what = (
-                "orientation" if np.abs(plane[:6] - main[0][:6]).max() >= 0.01 else "size of pixels or image"
-            )
+            turned = np.abs(plane[:6] - main[0][:6]).max() >= 0.01
+            what = "orientation" if turned else "size of pixels or image"
             raise InputError(
                 f"{odd}: expected the {what} of {next(iter(main[1])).name}, found another one in one series "
                 f"({len(main[1])} and {len(group)} slices)"
@@ -175,11 +176,8 @@ def _is_copy(file: Path, header: pydicom.Dataset, other: Path, second: pydicom.D
     if _pixels(file) == _pixels(other):
         return True
     # the same image may be stored twice, compressed and not
-    return (
-        bool(header.get("SOPInstanceUID"))
-        and header.get("SOPInstanceUID") == second.get("SOPInstanceUID")
-        and (_pixels(file, True) == _pixels(other, True))
-    )
+    same = bool(header.get("SOPInstanceUID")) and header.SOPInstanceUID == second.get("SOPInstanceUID")
+    return same and _pixels(file, True) == _pixels(other, True)
 
 
 def _pixels(file: Path, decoded: bool = False) -> bytes:
@@ -201,7 +199,7 @@ def _one_pass(slices: Headers, notes: list[str]) -> dict[Path, pydicom.Dataset]:
             continue
         if min(map(len, groups)) < 3 and word in ("order", "folder", "places"):  # a stray image, no pass
             continue
-        groups.sort(key=lambda group: (-len(group), -round(_extent(group))))
+        groups.sort(key=lambda group: (-len(group), -round(float(np.ptp(_heights(group))))))
         passes = 1 + sum(_overlap([groups[0], other]) for other in groups[1:])
         if passes > MOST_PASSES:
             raise InputError(
@@ -229,7 +227,7 @@ def _one_pass(slices: Headers, notes: list[str]) -> dict[Path, pydicom.Dataset]:
 
 def _is_one_stack(slices: Headers) -> bool:
     """Whether slices lie beside each other as far apart as they are thick, whatever their headers say."""
-    steps = np.diff(sorted(_height(header) for header in slices.values()))
+    steps = np.diff(sorted(_heights(slices)))
     if len(steps) < 1 or steps.min() < SAME_MM:
         return False
     thick = float(np.median([_number(header.get("SliceThickness")) for header in slices.values()]))
@@ -253,8 +251,7 @@ def _divisions(slices: Headers) -> Iterator[tuple[str, list[dict[Path, pydicom.D
     files = sorted(slices, key=lambda file: _height(slices[file]))
     heights = np.array([_height(slices[file]) for file in files])
     if len(heights) >= 6 and (step := float(np.median(heights[2:] - heights[:-2]))) > SAME_MM:
-        phase = (heights - heights[0]) / step
-        phase = (phase + 0.05) % 1
+        phase = ((heights - heights[0]) / step + 0.05) % 1
         first = phase < 0.1
         rest = phase[~first]
         if len(rest) and np.ptp(rest) < 0.1 and abs(float(np.median(rest)) - 0.55) > 0.05:
@@ -270,22 +267,16 @@ def _grouped(slices: Headers, by: Mapping[Path, object]) -> list[dict[Path, pydi
 
 def _outside(group: Headers, kept: Headers) -> dict[Path, pydicom.Dataset]:
     """The slices that go on where others end; none of a pass that lies mostly within them."""
-    heights = [_height(header) for header in kept.values()]
-    own = sorted(_height(header) for header in group.values())
+    heights, own = _heights(kept), sorted(_heights(group))
     margin = 0.3 * float(np.median(np.diff(own))) if len(own) > 1 else SAME_MM
     low, high = min(heights) - margin, max(heights) + margin
     outside = {file: header for file, header in group.items() if not low <= _height(header) <= high}
     return outside if 2 * len(outside) >= len(group) else {}
 
 
-def _extent(group: Headers) -> float:
-    heights = [_height(header) for header in group.values()]
-    return max(heights) - min(heights)
-
-
 def _overlap(groups: Sequence[Headers]) -> bool:
     """Whether the places of any two groups of slices meet."""
-    spans = sorted((min(h), max(h)) for h in ([_height(x) for x in g.values()] for g in groups))
+    spans = sorted((min(heights), max(heights)) for heights in map(_heights, groups))
     return any(low < high + SAME_MM for (_, high), (low, _) in pairwise(spans))
 
 
@@ -304,8 +295,7 @@ def _check_rescale(slices: Headers) -> None:
 
 def _check_steps(slices: list[tuple[Path, pydicom.Dataset]], allow_gaps: bool, advice: str) -> list[str]:
     """Refuse missing slices; sentences about them if they are allowed."""
-    heights = np.array([_height(header) for _, header in slices])
-    steps = np.diff(heights)
+    steps = np.diff([_height(header) for _, header in slices])
     if len(steps) < 2:
         return []
     thickness = np.array([_number(header.get("SliceThickness")) for _, header in slices])
@@ -316,18 +306,14 @@ def _check_steps(slices: list[tuple[Path, pydicom.Dataset]], allow_gaps: bool, a
     first = int(np.flatnonzero(wide)[0])
     near = [_nearest(steps, wide, i) for i in range(len(steps))]
     missing = int(sum(max(1, round(steps[i] / near[i]) - 1) for i in np.flatnonzero(wide)))
-    normal = near[first]
     a, b = slices[first][0], slices[first + 1][0]
-    text = (
-        f"expected it {normal:.1f} mm from {a.name} as slices are beside them, found {steps[first]:.1f} mm: "
-        f"{_count(missing, 'slice')} of the series {_is(missing)} missing"
-    )
+    lacking = f"{_count(missing, 'slice')} of the series {_is(missing)} missing"
     if not allow_gaps:
-        raise InputError(f"{b}: {text}{advice}")
-    return [
-        f"{_count(missing, 'slice')} of the series {_is(missing)} missing; the gaps were filled by "
-        "interpolation, and volumes there are guesses."
-    ]
+        raise InputError(
+            f"{b}: expected it {near[first]:.1f} mm from {a.name} as slices are beside them, found "
+            f"{steps[first]:.1f} mm: {lacking}{advice}"
+        )
+    return [f"{lacking}; the gaps were filled by interpolation, and volumes there are guesses."]
 
 
 def _is_gap(steps: np.ndarray, i: int, thickness: float) -> bool:
@@ -369,6 +355,5 @@ def _was(n: int) -> str:
     return "was" if n == 1 else "were"
 
 
-def _names(files: list[Path], most: int = 3) -> str:
-    shown = ", ".join(file.name for file in files[:most])
-    return shown + (f" and {len(files) - most} more" if len(files) > most else "")
+def _names(files: list[Path]) -> str:
+    return listed((file.name for file in files), 3, ", ")

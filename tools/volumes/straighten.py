@@ -1,16 +1,14 @@
 """Slices that lean or lie unevenly -> a straight, even volume, by where each slice says it is.
 
 A tilted gantry leans every slice while the table moves on: stacked, they make a sheared volume. Some
-protocols also take closer slices at the skull base than above it. dcm2niix corrects both, but (version
-1.0.20260724) gives the result a wrong origin, some centimetres off, for gantries that tilt one of the two
-ways, and corrects nothing in unsigned images. What is drawn over the original slices must not depend on that.
+protocols also take closer slices at the skull base. dcm2niix corrects both, but (version 1.0.20260724) gives
+the result an origin centimetres off for gantries that tilt one of the two ways, and leaves unsigned images as
+they are.
 """
 
 from __future__ import annotations
 
 import numpy as np
-
-__all__ = ["is_straight", "straighten"]
 
 SHIFT = 0.5  # voxels that the stack may lean from its first to its last slice
 UNEVEN = 0.02  # of the median distance

@@ -101,6 +101,7 @@ class SEUNet(nn.Module):
         def recalibration(channels: int, wanted: bool) -> nn.Module:
             return SqueezeExcitation(channels, reduction) if wanted else nn.Identity()
 
+        self.settings = {"out_channels": out_channels, "features": list(features), "se": se}
         self.stride = 2**depth
         self.se_before_down = se != "skips"
         se_deep = se in ("skips", "encoder", "blocks")

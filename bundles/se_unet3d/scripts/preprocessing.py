@@ -18,16 +18,15 @@ from monai.transforms import (
     ScaleIntensityRanged,
 )
 
+from scripts.background import mark_foreground
+from scripts.brain import ExtractBraind, HyperdenseRegiond
 from scripts.hard_cases import TurnHardCased
-from tools.core.background import mark_foreground
+from scripts.registration import RegisterRigidd
+from scripts.spacing import ResampleSpacingd
 from tools.core.errors import InputError
 from tools.core.flags import is_true
-from tools.sampling.case_regions import HyperdenseRegiond
 from tools.symmetry.transform import SymmetryMapd
-from tools.volumes.brain import ExtractBraind
 from tools.volumes.read import LoadVolumed
-from tools.volumes.registration import RegisterRigidd
-from tools.volumes.spacing import ResampleSpacingd
 
 __all__ = ["MarkBraind", "MinMaxd", "PercentileZScored", "Preprocessing", "StripSkulld"]
 
@@ -60,7 +59,7 @@ class MarkBraind(MapTransform):
     """Let no voxel of the brain hold the value that stands for what lies outside of it.
 
     Then the image alone says where the brain is, as `WindowProbabilityInferer` needs it in MONAI Label, which
-    hands over no mask: see `tools.core.background`.
+    hands over no mask: see `scripts.background`.
 
     Args:
         keys: images, (C, X, Y, Z), of which the first channel is marked.

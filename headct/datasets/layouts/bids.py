@@ -14,13 +14,14 @@ import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from headct.datasets.class_values import class_values
 from headct.datasets.collection import Collection, Options
 from headct.datasets.layouts.volumes import BINARY, MULTI_CLASS, Pair, called, read_pairs
 from headct.datasets.masks import Mask, merged, read_mask
 from tools.core.classes import UNKNOWN_VALUE
 from tools.core.errors import InputError
 from tools.core.names import case_name, is_volume
-from tools.data.labels import class_value, class_values
+from tools.data.labels import class_value
 
 OF_MASKS = ("label", "desc", "space", "res", "den", "seg", "hemi")
 NO_BLOOD = ("brain", "head", "skull", "gm", "wm", "csf", "ventricles", "ventricle")

@@ -12,13 +12,13 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
+from headct.datasets.class_values import class_values
 from headct.datasets.collection import Collection, Options, Record, SliceTypes, join_types
 from headct.datasets.masks import Mask, read_mask, read_values
 from tools.core.classes import CLASS_VALUES, TYPES, UNKNOWN_VALUE
 from tools.core.errors import InputError
 from tools.core.files import nifti_bytes, write_bytes
 from tools.core.names import slice_name
-from tools.data.labels import class_values
 from tools.volumes.read import read_volume
 
 #: Our class values by those of the masks: where they tell hemorrhage alone, and where they tell types.
@@ -133,7 +133,7 @@ def mask_classes(
         source: a dataset.json; default: the set's folder.
 
     Raises:
-        InputError: see `tools.data.labels.class_values`.
+        InputError: see `headct.datasets.class_values`.
     """
     source = source or collection.root
     if names or options.labels:

@@ -16,7 +16,7 @@ from tools.core.errors import InputError
 from tools.core.tensors import plain
 from tools.symmetry.plane import estimate_symmetry_plane
 from tools.volumes.brain import extract_brain
-from tools.volumes.orientation import default_affine, orientation_doubts
+from tools.volumes.doubts import default_affine, orientation_doubts
 
 __all__ = ["Head", "find_head", "in_ras"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.volumes.coverage import coverage_doubts
+from tools.volumes.doubts import coverage_doubts
 
 __all__ = ["volume_warnings"]
 

@@ -14,8 +14,7 @@ from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 from tools.core.names import listed
 from tools.volumes.dicom import Series, series_of
-from tools.volumes.dicom_file import read_dicom
-from tools.volumes.enhanced_dicom import file_of, is_multi_frame, slice_headers
+from tools.volumes.dicom_file import file_of, is_multi_frame, read_dicom, slice_headers
 from tools.volumes.stack import in_one_plane, stack_slices
 
 with extra_packages("reading DICOM"):
@@ -38,7 +37,7 @@ SAMPLED = 12  # slices of a series that are looked at, where there is a choice
 
 @dataclass
 class HeadSeries:
-    """One series with the header of every slice by the slice's name, see `tools.volumes.enhanced_dicom`."""
+    """One series with the header of every slice by the slice's name, see `tools.volumes.dicom_file`."""
 
     series: Series
     headers: dict[Path, pydicom.Dataset]

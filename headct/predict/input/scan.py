@@ -13,7 +13,7 @@ from headct.predict.input.sources import Source
 from headct.predict.input.words import public_words
 from tools.core import names
 from tools.core.errors import InputError
-from tools.volumes.levels import describe_odd, level_doubts, odd_slices
+from tools.volumes.doubts import describe_odd, level_doubts, odd_slices
 from tools.volumes.read import read_volume
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Scan:
         kind: "nifti" or "dicom".
         notes: sentences about it for the report's warnings.
         facts: what the report shows about the scan; nothing that names a person.
-        headers: of the DICOM slices by name, see `tools.volumes.enhanced_dicom`; empty for NIfTI.
+        headers: of the DICOM slices by name, see `tools.volumes.dicom_file`; empty for NIfTI.
         identifiers: of the patient and the study, for --keep-identifiers only.
     """
 

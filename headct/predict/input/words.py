@@ -41,9 +41,10 @@ SCOUT = re.compile(
 BONE = re.compile(
     r"\bbones?\b(?! ?-?(?:removal|suppress\w*))|\bknochen\w*|\bosseux|\bosseo|\bosso\b|\bbot\b|\bhueso|\bkost|\bbein\b|костн"
 )
-#: GE, Canon and words; Siemens from 60 on of any family; Philips.
+#: GE and words; Canon's FC30, FC50 and FC80 (FC20, FC40 and FC60 are of heads); Siemens from 60 on of any family;
+#: Philips.
 BONE_KERNEL = re.compile(
-    r"^(?:bone|edge|lung|sharp|ultra|chest)|^[a-z]{1,2}[6-9]\d|^fc[358]\d|^(?:d|e|l|yc|yd|ye)$"
+    r"^(?:bone|edge|lung|sharp|ultra|chest)|^fc[358]\d|^(?!fc)[a-z]{1,2}[6-9]\d|^(?:d|e|l|yc|yd|ye)$"
 )
 HEAD = re.compile(
     r"head|brain|skull|\bcran|kopf|schadel|schaedel|\bhirn|\btete|cerebr|neuro|enceph|encef|testa|cabe[cz]a|hoofd|hersen|"

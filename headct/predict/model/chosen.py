@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headct.predict.model.bundle import BundleModel, forget_scripts
-from headct.runs.find_bundle import find_bundle, find_weights
+from headct.runs.find_bundle import every_bundle, find_bundle, find_weights
 from tools.core.errors import InputError
 from tools.core.files import file_hash
 
@@ -23,7 +23,7 @@ class ChosenModels:
     Sent to another process they are the ones that came there last, already loaded, if nothing has changed.
 
     Args:
-        bundle: name or folder of a bundle, or several.
+        bundle: name or folder of a bundle, or several; `all` are those that come along with weights.
         weights: for each bundle, see `headct.runs.find_bundle.find_weights`; None takes their own.
 
     Raises:
@@ -34,6 +34,8 @@ class ChosenModels:
         self, bundle: str | Path | Sequence[str | Path], weights: str | Path | Sequence[str | Path] | None
     ) -> None:
         names = [bundle] if isinstance(bundle, str | Path) else list(bundle)
+        if [str(name) for name in names] == ["all"]:
+            names = list(every_bundle())
         if not names:
             raise InputError("bundle: expected one or more names, found none")
         self.folders = [find_bundle(name, "configs/inference.yaml") for name in names]

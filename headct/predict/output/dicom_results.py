@@ -27,7 +27,7 @@ def dicom_results(
 
     Args:
         measured: the case.
-        headers: of the original slices by name, see `tools.volumes.enhanced_dicom`.
+        headers: of the original slices by name, see `tools.volumes.dicom_file`.
         keep_identifiers: see `headct.predict.output.dicom_source`.
 
     Yields:

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tools.core.extras import extra_packages
-from tools.volumes.dicom_file import read_dicom
-from tools.volumes.enhanced_dicom import file_of, with_shared_plane
+from tools.volumes.dicom_file import PER_FRAME, SHARED, file_of, read_dicom
 
 with extra_packages("DICOM SEG"):
     import pydicom
@@ -82,7 +81,7 @@ def source_images(headers: Mapping[Path, pydicom.Dataset], keep_identifiers: boo
     images (`ALLOWED`).
 
     Args:
-        headers: of the original slices by name, see `tools.volumes.enhanced_dicom`; the files are read
+        headers: of the original slices by name, see `tools.volumes.dicom_file`; the files are read
             again, without pixels.
         keep_identifiers: copy the patient and the study from the original images.
     """
@@ -95,7 +94,7 @@ def source_images(headers: Mapping[Path, pydicom.Dataset], keep_identifiers: boo
 
 def _original(file: Path, keep_identifiers: bool) -> pydicom.Dataset:
     """An image without pixels, and with nothing of the patient, the study or the trial unless it is kept."""
-    header = with_shared_plane(read_dicom(file, stop_before_pixels=True))
+    header = _with_shared_plane(read_dicom(file, stop_before_pixels=True))
     if keep_identifiers:
         for keyword in PERSONAL:
             if keyword not in header:
@@ -104,7 +103,7 @@ def _original(file: Path, keep_identifiers: bool) -> pydicom.Dataset:
             header.DeidentificationMethod = "Not stated in the images"
         return header
     _keep_only(header, ALLOWED)
-    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+    for keyword in (SHARED, PER_FRAME):
         for groups in header.get(keyword) or []:
             _keep_only(groups, ALLOWED_GROUPS)
             for content in groups.get("FrameContentSequence") or []:
@@ -113,6 +112,22 @@ def _original(file: Path, keep_identifiers: bool) -> pydicom.Dataset:
         setattr(header, keyword, "")
     header.PatientIdentityRemoved = "YES"
     header.DeidentificationMethod = "Only what places the images was taken over"
+    return header
+
+
+def _with_shared_plane(header: pydicom.Dataset) -> pydicom.Dataset:
+    """The header of a file, with pixel spacing and orientation among what its frames share.
+
+    Frames of one volume have the same, and highdicom needs them there. The header is changed in place; a
+    classic one is left as it is.
+    """
+    frames = header.get(PER_FRAME)
+    if frames:
+        if not header.get(SHARED):
+            setattr(header, SHARED, [pydicom.Dataset()])
+        for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+            if keyword not in header[SHARED][0] and keyword in frames[0]:
+                setattr(header[SHARED][0], keyword, frames[0][keyword].value)
     return header
 
 

@@ -10,7 +10,6 @@ from monai.data import DataLoader, Dataset
 from monai.inferers import SlidingWindowInferer
 from scipy import ndimage
 
-from tools.engine.brain_windows import WindowProbabilityInferer, prepare_with_brain
 from tools.phantom import write_phantoms
 
 ENSEMBLE = ("inference.yaml", "variants/ensemble.yaml")
@@ -140,6 +139,7 @@ def test_ensemble_refuses_members_of_other_settings(bundle_run, scans, weights):
 
 def test_skipped_windows_change_nothing_in_the_brain(bundle, scans, weights):
     """On what the bundle's preprocessing and the engine hand over."""
+    from scripts.brain_windows import WindowProbabilityInferer, prepare_with_brain
     from scripts.network import SEUNet
     from scripts.preprocessing import Preprocessing
 

@@ -12,6 +12,7 @@ from ignite.engine import Events
 from PIL import Image
 
 from tests.bundles.runs import check_evaluated_slices, check_inferred, held_out_case, workflow
+from tests.bundles.types_check import MADE
 from tools.core.errors import InputError
 from tools.phantom import write_phantoms
 
@@ -19,18 +20,7 @@ ENCODER = "network_def#encoder"
 SMALL = {"network_def#encoder_depth": 3, "network_def#decoder_channels": [16, 8, 8], "input#size": [64, 64]}
 TINY = {"patches_per_case": 4, "batch_size": 4, "max_epochs": 1}
 CHEAP = {ENCODER: "vgg11_bn"}  # where the overlay says nothing about the encoder
-CROPS = {
-    "sampler#roi_size": [32, 32],
-    "sampler#patches_per_case": 4,
-    "sampler#batch_size": 4,
-    "val_interval": 1,
-}
-MADE = {  # heads that are made while it runs, of no label maps here
-    "train#dataset#sources": [{"shape": [64, 64, 12], "spacing": [3.0, 3.0, 10.0]}],
-    "sampler#pool": 2,
-    "sampler#renewed": 1,
-    **CROPS,
-}
+CROPS = {**MADE, "val_interval": 1}
 VARIANTS = {
     # overlay: overrides, encoder that comes out, channels that it is shown, whether it has changed
     "inception": ({}, "inceptionv4", 1, False),  # the default
@@ -42,9 +32,9 @@ VARIANTS = {
     "from_scratch": (CHEAP, "vgg11_bn", 1, True),
     "deep_supervision": (CHEAP, "vgg11_bn", 1, False),
     "types": ({}, "efficientnet_lite0", 3, True),
-    "anatomy": ({**CHEAP, **MADE, "freeze_epochs": 0}, "vgg11_bn", 1, True),
-    "types anatomy": (MADE, "efficientnet_lite0", 3, True),
-    "types anatomy finetune": (MADE, "efficientnet_lite0", 3, True),
+    "anatomy": ({**CHEAP, **CROPS, "freeze_epochs": 0}, "vgg11_bn", 1, True),
+    "types anatomy": (CROPS, "efficientnet_lite0", 3, True),
+    "types anatomy finetune": (CROPS, "efficientnet_lite0", 3, True),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from scipy.ndimage import map_coordinates
 from tests.headct.predict.browser import Browser, start
 from tools.phantom import HeadPhantom
 
+SCRIPTS = Path(__file__).resolve().parents[3] / "bundles/se_unet3d/scripts"
 CONFIG = """
 imports: [$import torch]
 bundle_root: .
@@ -33,10 +35,10 @@ preprocessing:
   transforms:
     - {_target_: tools.volumes.read.LoadVolumed, keys: image}
     - {_target_: Orientationd, keys: image, axcodes: RAS, labels: null}
-    - {_target_: tools.volumes.brain.ExtractBraind, keys: image, method: rules2022}
+    - {_target_: scripts.brain.ExtractBraind, keys: image, method: rules2022}
     - {_target_: ScaleIntensityRanged, keys: image, a_min: 0, a_max: 100, b_min: 0, b_max: 1, clip: true}
     - {_target_: scripts.network.StripSkull}
-inferer: {_target_: tools.engine.brain_windows.WindowProbabilityInferer, roi_size: [32, 32, 8], overlap: 0.25}
+inferer: {_target_: scripts.brain_windows.WindowProbabilityInferer, roi_size: [32, 32, 8], overlap: 0.25}
 postprocessing:
   _target_: Compose
   transforms:
@@ -44,7 +46,7 @@ postprocessing:
     - {_target_: AsDiscreted, keys: pred, argmax: true}
     - {_target_: SaveImaged, keys: pred, output_dir: '@output_dir'}
 evaluator:
-  prepare_batch: {_target_: tools.engine.brain_windows.prepare_with_brain, _mode_: callable}
+  prepare_batch: {_target_: scripts.brain_windows.prepare_with_brain, _mode_: callable}
 """
 NETWORK = '''
 import torch
@@ -87,6 +89,8 @@ def make_bundle(folder: Path, threshold: float = 0.55, sign: int = 1) -> Path:
     (folder / "configs" / "metadata.json").write_text(json.dumps(METADATA))
     (folder / "scripts" / "__init__.py").write_text("")
     (folder / "scripts" / "network.py").write_text(NETWORK)
+    for name in ("background.py", "brain.py", "brain_windows.py"):
+        shutil.copy(SCRIPTS / name, folder / "scripts")
     (folder / "scripts" / "helper.py").write_text(f"SIGN = {sign}\n")
     torch.save(threshold_weights(threshold), folder / "models" / "model.pt")
     return folder

@@ -10,7 +10,7 @@ import pytest
 from headct.predict.input.head_check import HEAD_MM, head_extent_mm
 from headct.predict.input.words import body_part, contrast, is_bone_kernel
 from tools.phantom import HeadPhantom
-from tools.volumes.levels import odd_slices
+from tools.volumes.doubts import odd_slices
 
 PLAIN = """
 HEAD POST OP; POST FOSSA 2.5; TRAUMA POST EVD; CRANEO SIN CONTRASTE; ENCEFALO SENZA CONTRASTO;
@@ -51,6 +51,8 @@ def test_kernels_and_parts():
         "Qr40",
         "UB",
         "FC26",
+        "FC63",
+        "FC68",
         "STANDARD",
         "SOFT",
         "Bv36",

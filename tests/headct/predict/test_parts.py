@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from headct.predict.findings.lesions import find_lesions, inner_table, largest_diameter_mm
-from headct.predict.findings.measure import density_warnings
+from headct.predict.findings.measure import density_warnings, seam_warnings
 from headct.predict.findings.midline import midline_shift
 from headct.predict.findings.warnings import volume_warnings
 from headct.predict.input.head_series import choose_series
@@ -26,7 +26,7 @@ from headct.predict.output.storage import write_summary
 from headct.predict.results import Failure, Lesion
 from tools.phantom import HeadPhantom
 from tools.phantom.cranium import cavity
-from tools.volumes.orientation import default_affine, orientation_doubts
+from tools.volumes.doubts import default_affine, orientation_doubts
 
 SPACING = np.array([0.9, 0.8, 3.0])
 AFFINE = np.diag([*SPACING, 1.0])
@@ -315,6 +315,17 @@ def test_density_of_fresh_blood_is_50_to_90_hu():
     assert dense.startswith("Lesion 3 (151 HU): denser than fresh blood")
     (many,) = density_warnings([lesion(n, 10.0) for n in range(1, 8)])
     assert "5 (10 HU) and 2 more:" in many
+
+
+def test_small_lesions_against_the_skull_are_doubted():
+    def lesion(number: int, volume_ml: float, depth_mm: float | None) -> Lesion:
+        return Lesion(number, volume_ml, 0.1, 10.0, 80.0, [0.0, 0.0, 0.0], None, depth_mm, [1, 2], "sdh")
+
+    assert seam_warnings([lesion(1, 2.0, 0.0), lesion(2, 0.2, 9.0), lesion(3, 0.2, None)]) == []
+    (one,) = seam_warnings([lesion(1, 2.0, 0.0), lesion(2, 0.3, 0.4)])
+    assert one.startswith("Lesion 2 is small and lies against the skull")
+    (two,) = seam_warnings([lesion(1, 0.3, 0.0), lesion(2, 0.2, 0.4)])
+    assert two.startswith("Lesion 1, 2 are small and lie against the skull")
 
 
 def test_linked_folders_are_followed_once(tmp_path):

@@ -14,8 +14,8 @@ from headct.reproduce.false_positives import HeadPlaces
 from headct.reproduce.page import beside_table, figure, markdown, order_agreement, paired_table, provenance
 from headct.runs.crossval import fold_runs
 from headct.runs.find_bundle import config_files, find_bundle
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import read_csv
 
 
 def test_one_fold_is_run_once_with_overlays_and_keys(bundle, tmp_path):

@@ -14,8 +14,8 @@ from headct.cohort.gpus import assign_gpus, visible_gpus
 from headct.runs.bundle_run import BundleRun, last_error
 from headct.runs.crossval import collect, compare_variants, crossval, fold_runs
 from headct.runs.find_bundle import config_files
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import read_csv
 from tools.report.handler import case_row
 
 TRAIN = """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headct.predict.model.chosen import ChosenModels
 from headct.runs.find_bundle import BUNDLES, config_files, find_bundle, find_weights
 from tools.core.errors import InputError
 
@@ -37,6 +38,18 @@ def test_a_needed_file_is_named(bundle):
     assert find_bundle("dunet", "configs/train.yaml") == BUNDLES / "dunet"
     with pytest.raises(InputError, match=r"expected the file configs/train.yaml, found none in .*mine$"):
         find_bundle(bundle, "configs/train.yaml")
+
+
+def test_all_are_those_that_come_along():
+    """The four of the repository, each of which has weights."""
+    chosen = ChosenModels("all", None)
+    assert [folder.name for folder in chosen.folders] == [
+        "dunet",
+        "gan_unet2d",
+        "se_unet3d",
+        "unetpp_pretrained",
+    ]
+    assert ChosenModels(["all"], None).weights == chosen.weights
 
 
 def test_overlays_by_name(bundle):

@@ -11,8 +11,8 @@ import pytest
 
 from headct.scores.raters import set_scores
 from headct.scores.score import score
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import read_csv
 
 AFFINE = np.diag([-1.0, -1.0, 5.0, 1.0])
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from headct.scores.compare import compare_files
 from headct.scores.score import RULES, score
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import read_csv
 from tools.report.handler import SegmentationReport
 
 AFFINE = np.diag([-0.5, -0.5, 5.0, 1.0])  # LPS, as most head CT

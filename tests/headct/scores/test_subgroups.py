@@ -14,8 +14,9 @@ from headct.scores.subgroups import (
     subgroups,
     type_groups,
 )
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
-from tools.core.tables import read_csv, write_csv
+from tools.core.tables import write_csv
 
 
 def row(patient: object, number: int, types: str | None, tp: int, fp: int, fn: int) -> dict:

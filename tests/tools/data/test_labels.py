@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.core.errors import InputError
-from tools.data.labels import class_value, class_values, listed_names
+from tools.data.labels import class_value, listed_names
 
 NAMES = {
     0: ("background", "BG", "PHE", "perihematomal edema", "Oedema", "peri-hematomal edema", "no hemorrhage"),
@@ -53,16 +53,3 @@ def test_forms_of_labels() -> None:
     ):
         with pytest.raises(InputError, match=r"dataset\.json: expected"):
             listed_names(wrong, path)
-
-
-def test_unknown_names_need_a_mapping() -> None:
-    names, path = {0: "background", 1: "ICH", 2: "halo"}, Path("dataset.json")
-    with pytest.raises(InputError, match=r"found 'halo' for 2 .--labels 2=NAME says what it is"):
-        class_values(names, path)
-    for given in ({"halo": "edema"}, {"2": "background"}, {"HALO": "PHE"}):
-        assert class_values(names, path, given) == {0: 0, 1: 255, 2: 0}
-    assert class_values({}, path, {"1": "iph", "2": "ivh"}) == {1: 2, 2: 3}
-    with pytest.raises(InputError, match="found 'core'"):
-        class_values(names, path, {"halo": "edema", "core": "iph"})
-    with pytest.raises(InputError, match="found 'something' for 2"):
-        class_values(names, path, {"2": "something"})

@@ -30,6 +30,17 @@ def test_binary_label_and_transform():
     assert torch.equal(case["brain"], head.brain[:, ::2])
 
 
+def test_outlines_end_where_the_scan_is_denser_than_blood():
+    """Voxel by voxel: thin blood beside the skull shines like bone; nothing else of the case changes."""
+    source = {"shape": (96, 96, 12), "spacing": (2.2, 2.2, 13.0), "kind": "sdh"}
+    exact, drawn = (PhantomCases([source], seed=4, as_outlined=whether)(1) for whether in (False, True))
+    assert torch.equal(exact["image"], drawn["image"])
+    bone = exact["image"] > 130
+    assert (exact["label"][bone] > 0).any()
+    assert not drawn["label"][bone].any()
+    assert torch.equal(exact["label"][~bone], drawn["label"][~bone])
+
+
 def test_mixture_comes_in_blocks_by_its_shares():
     cases = PhantomCases([{**SMALL, "share": 3}, {**SMALL, "kind": "normal"}], seed=0, per_person=5)
     sources = [cases.source_of(index) for index in range(5000)]

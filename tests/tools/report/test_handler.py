@@ -13,9 +13,9 @@ from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.transforms import AsDiscreted
 
+from headct.scores.tables import read_csv
 from tools.core.errors import InputError
 from tools.core.names import case_name
-from tools.core.tables import read_csv
 from tools.metrics.instance2022 import instance2022_scores
 from tools.metrics.pr_curve import pr_counts, pr_curve
 from tools.report.handler import SegmentationReport

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from scipy import ndimage
 
 from tools.core.errors import InputError
 from tools.core.tensors import bounding_box, voxel_spacing
 from tools.phantom import HeadPhantom
-from tools.sampling.case_regions import HyperdenseRegiond, RoiSettings, as_volume, case_masks
+from tools.sampling.case_regions import RoiSettings, as_volume, case_masks
 from tools.sampling.mix import REGIONS, RoiMix
 from tools.sampling.regions import border_band, centre_cube, dilate, erode, hyperdense_region, in_voxels
 from tools.sampling.run_table import RunTable, mask_runs
@@ -191,20 +190,6 @@ def test_hyperdense_region_on_a_finer_grid_is_the_same_place(ivh_heads):
     assert (region & fine).sum() / (region | fine).sum() >= 0.95
 
 
-def test_regiond_keeps_geometry_and_equals_the_function(ivh_heads):
-    head = ivh_heads[0]
-    item = {"image": head.image, "brain": head.brain, "label": head.label(["iph"])}
-    result = HyperdenseRegiond()(item)
-    region = result["hyperdense"]
-    assert isinstance(region, MetaTensor)
-    assert torch.equal(region.affine, head.image.affine)
-    expected = hyperdense_region(
-        as_volume(head.image)[0], as_volume(head.brain)[0] > 0, SPACING, item["label"][0] > 0
-    )
-    assert torch.equal(as_volume(region)[0] > 0, expected)
-    assert "hyperdense" not in item
-
-
 def case(shape=(20, 18, 6), seed=0):
     random = torch.Generator().manual_seed(seed)
     label = torch.zeros(1, *shape)
@@ -248,7 +233,7 @@ def test_negative_regions_have_no_lesion_and_lie_in_the_brain():
         ({"label": torch.zeros(2, 20, 18, 6)}, r"'label' should have the shape \(1, X, Y, Z\)"),
         ({"image": torch.zeros(2, 20, 18, 5)}, "'image'"),
         ({"brain": torch.zeros(1, 20, 18, 5)}, "'brain'"),
-        ({}, "HyperdenseRegiond"),
+        ({}, "the hyperdense region expects the key"),
     ],
 )
 def test_bad_cases_are_named(change, words):

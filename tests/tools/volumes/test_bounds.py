@@ -20,7 +20,7 @@ from tools.slices.load import slice_cases
 from tools.slices.read import read_grey, read_slice
 from tools.volumes.dicom import list_series, read_header
 from tools.volumes.dicom_file import read_dicom
-from tools.volumes.read import find_volumes, read_label, read_volume
+from tools.volumes.read import find_volume_files, read_label, read_volume
 
 HUGE = (2000, 2000, 1000)  # voxels of a byte, and as float32: 20 GB
 AFFINE = np.diag([0.5, 0.5, 5.0, 1.0])
@@ -123,7 +123,7 @@ def test_what_is_packed_behind_the_voxels(tmp_path, limit):
         ("a.png", read_slice),
         ("a.png", read_grey),
         ("a.dcm", read_dicom),
-        ("a.nii", find_volumes),
+        ("a.nii", find_volume_files),
         ("a.nii", inference_cases),
         ("a.png", slice_cases),
     ],
@@ -146,7 +146,7 @@ def test_a_pipe_in_a_datalist_and_in_a_folder(tmp_path):
 
 def test_a_device(tmp_path):
     with pytest.raises(InputError, match=r"^/dev/zero: expected a file, found a device or socket$"):
-        find_volumes("/dev/zero")
+        find_volume_files("/dev/zero")
 
 
 def dicom(path, syntax=DeflatedExplicitVRLittleEndian, filling=0, **attributes):

@@ -6,7 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tools.volumes.grid import grid_fault, reordered, reordered_grid, resampled, whole_values
+from headct.datasets.masks import resampled
+from tools.volumes.grid import grid_fault, reordered, reordered_grid, whole_values
 
 SHAPE = (101, 101, 31)
 AFFINE = np.diag([0.5, 0.5, 5.0, 1.0])

@@ -16,7 +16,7 @@ import torch
 from headct.predict.input.sources import find_sources
 from tools.core.errors import InputError
 from tools.data.datalist import inference_cases
-from tools.volumes.read import LoadVolumed, find_volumes, read_label, read_volume
+from tools.volumes.read import LoadVolumed, find_volume_files, read_label, read_volume
 
 AFFINE = np.array([[-0.5, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 5, -30], [0, 0, 0, 1.0]])  # stored LPS
 
@@ -175,7 +175,7 @@ def test_a_pair_is_one_volume(header, voxels, tmp_path):
     other = save(tmp_path / "b.nii", head())
     alone = tmp_path / "c.img"
     alone.write_bytes(b"")
-    assert find_volumes(tmp_path) == [tmp_path / header, other, alone]
+    assert find_volume_files(tmp_path) == [tmp_path / header, other, alone]
     assert [source.path for source in find_sources(tmp_path)] == [tmp_path / header, other, alone]
     assert [item["case"] for item in inference_cases(tmp_path)] == [header[0], "b", "c"]
 
@@ -213,15 +213,16 @@ def test_a_gzipped_file_is_read_once(tmp_path, monkeypatch):
     assert size <= count < 1.2 * size  # and the header twice, to know the format
 
 
-def test_find_volumes(tmp_path, real_data):
+def test_find_volume_files(tmp_path, real_data):
     a = save(tmp_path / "a.nii.gz", head())
     b = save(tmp_path / "b.nii", head())
-    assert find_volumes(tmp_path) == [a, b]
-    assert find_volumes(a) == [a]
+    assert find_volume_files(tmp_path) == [a, b]
+    assert find_volume_files(a) == [a]
     series = real_data / "ge_head_ct_dicom"
-    assert find_volumes(series) == [series]
+    assert find_volume_files(series) == []
+    assert [item["image"] for item in inference_cases(series)] == [str(series)]
     with pytest.raises(InputError, match="found nothing there"):
-        find_volumes(tmp_path / "absent")
+        find_volume_files(tmp_path / "absent")
 
 
 # The real series: 28 files, gantry tilt 18.5 degrees, uneven slice distances, padding -1500.

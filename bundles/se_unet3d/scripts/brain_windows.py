@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from tools.core.background import BACKGROUND, foreground
+from scripts.background import BACKGROUND, foreground
 from tools.core.tensors import finite, plain, with_metadata_of
 from tools.engine.memory import FittingBatches
 from tools.engine.precision import HasFloat32Forward
@@ -29,7 +29,7 @@ class WindowProbabilityInferer(SlidingWindowInferer):
     Windows lie where MONAI's `SlidingWindowInferer` puts them. A voxel of the brain lies in no window that is
     skipped, so its result is the same as with all windows. Outside the brain, background has probability 1.
     A mask says where the brain is (`prepare_with_brain` hands it over). Without one, as in MONAI Label, it is
-    the image's foreground, see `tools.core.background`.
+    the image's foreground, see `scripts.background`.
 
     Abramova 2021, section 2.2.3: patches of the training size, overlapping by more than a half, whose
     probabilities are averaged. MONAI's inferer averages what the network returns, here logits; this one

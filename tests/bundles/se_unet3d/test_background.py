@@ -6,11 +6,11 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from tools.core.background import foreground, mark_foreground
-
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_foreground_is_the_mask_again(dtype):
+def test_foreground_is_the_mask_again(bundle, dtype):
+    from scripts.background import foreground, mark_foreground
+
     mask = torch.zeros(1, 6, 5, 4)
     mask[:, 1:5, 1:4, 1:3] = 1
     image = torch.rand(2, 6, 5, 4) * mask

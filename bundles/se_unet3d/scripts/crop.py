@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tools.core.errors import InputError
 from tools.core.options import options_of
-from tools.sampling.case_regions import RoiSettings, as_volume, case_masks, item_name
+from tools.core.tensors import file_name
+from tools.sampling.case_regions import RoiSettings, as_volume, case_masks
 from tools.sampling.mix import RoiMix
 from tools.sampling.patches import cut
 from tools.sampling.run_table import RunTable, mask_runs
@@ -26,8 +27,7 @@ class RoiRunsd(MapTransform):
     Adds `roi_key`: the runs of each region in the order of `REGIONS`, about 1 MB per case.
 
     Args:
-        keys: image, whose foreground is the brain in a case without a mask of the brain.
-        label_key: mask of the lesion.
+        keys: `image`, whose foreground is the brain in a case without a mask of it; the lesion is `label`.
         mix: strategy; regions without a share are not searched.
         regions: how the regions are found, see `RoiSettings`.
         background: image value outside the head or brain.
@@ -37,21 +37,19 @@ class RoiRunsd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection = "image",
-        label_key: str = "label",
         mix: RoiMix | str | Mapping[str, float] = "border_or_ivh",
         regions: RoiSettings | Mapping[str, Any] | None = None,
         background: float = 0.0,
         roi_key: str = "roi",
     ) -> None:
         super().__init__(keys)
-        self.label_key, self.roi_key, self.background = label_key, roi_key, background
+        self.roi_key, self.background = roi_key, background
         self.mix, self.settings = RoiMix.of(mix), options_of(RoiSettings, regions)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
-        image_key = str(self.first_key(item))
-        name = item_name(item, 0, image_key)
-        masks = case_masks(item, name, self.mix, self.settings, self.background, image_key, self.label_key)
+        name = file_name(item.get("image"), "case 0")
+        masks = case_masks(item, name, self.mix, self.settings, self.background)
         item[self.roi_key] = [mask_runs(mask) for mask in masks]
         return item
 
@@ -67,10 +65,8 @@ class RandRoiCropd(Randomizable, MapTransform):
     (brain, hyperdense, hu) are left out of the result, unless they are among `keys`.
 
     Args:
-        keys: volumes (C, X, Y, Z) that are cropped.
+        keys: volumes (C, X, Y, Z) that are cropped; of them `label` above 0 is lesion.
         roi_size: patch size in voxels; with two sizes a patch is (C, rx, ry), of any slice.
-        label_key: mask of the lesion, (1, X, Y, Z); above 0 is lesion.
-        image_key: image, whose foreground is the brain in a case without a mask of the brain.
         mix: `RoiMix`, the name of a preset, or shares by region.
         num_samples: patches per case.
         regions: how the regions are found, see `RoiSettings`.
@@ -85,8 +81,6 @@ class RandRoiCropd(Randomizable, MapTransform):
         self,
         keys: KeysCollection = ("image", "label"),
         roi_size: Sequence[int] = (32, 32, 16),
-        label_key: str = "label",
-        image_key: str = "image",
         mix: RoiMix | str | Mapping[str, float] = "border_or_ivh",
         num_samples: int = 1,
         regions: RoiSettings | Mapping[str, Any] | None = None,
@@ -100,9 +94,9 @@ class RandRoiCropd(Randomizable, MapTransform):
         self.roi_size = tuple(int(size) for size in roi_size)
         if len(self.roi_size) not in (2, 3) or min(self.roi_size) < 1:
             raise InputError(f"roi_size: expected 2 or 3 sizes from 1, found {list(roi_size)}")
-        self.image_key, self.roi_key, self.num_samples = image_key, roi_key, num_samples
+        self.roi_key, self.num_samples = roi_key, num_samples
         self.background = background
-        self._find = RoiRunsd(image_key, label_key, mix, regions, background, roi_key)
+        self._find = RoiRunsd("image", mix, regions, background, roi_key)
         self._points: list[tuple[float, float]] = []
 
     def randomize(self, data: Any = None) -> None:
@@ -124,7 +118,7 @@ class RandRoiCropd(Randomizable, MapTransform):
             corner = [middle - size // 2 for middle, size in zip(centre, sizes, strict=True)]
             patch = dict(rest)
             for key in self.key_iterator(item):
-                fill = self.background if key == self.image_key else 0
+                fill = self.background if key == "image" else 0
                 patch[key] = _cropped(item[key], corner, self.roi_size, fill, number)
             patches.append(patch)
         return patches
@@ -137,7 +131,7 @@ class RandRoiCropd(Randomizable, MapTransform):
         points = torch.tensor(self._points, dtype=torch.float64)
         region = torch.searchsorted(until, points[:, 0].contiguous(), right=True)
         flat = table.draw(torch.zeros_like(region), region, points[:, 1])
-        _, ny, nz = as_volume(item[self.image_key]).shape[1:]
+        _, ny, nz = as_volume(item["image"]).shape[1:]
         return torch.stack([flat // (ny * nz), flat // nz % ny, flat % nz], dim=1).tolist()
 
 

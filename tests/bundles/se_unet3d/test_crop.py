@@ -11,10 +11,16 @@ from monai.transforms import Compose
 from monai.utils import set_determinism
 
 from tools.core.errors import InputError
-from tools.sampling.crop import RandRoiCropd, RoiRunsd
 from tools.sampling.mix import REGIONS
 
 AFFINE = torch.tensor([[-2.0, 0, 0, 30], [0, 2, 0, -20], [0, 0, 5, 7], [0, 0, 0, 1]], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def rois(bundle):
+    from scripts import crop
+
+    return crop
 
 
 def make_item(shape=(20, 18, 8), lesion=True):
@@ -34,10 +40,10 @@ def centre_of(patch):
     return value // 10000, value // 100 % 100, value % 100
 
 
-def test_patches_know_their_place():
+def test_patches_know_their_place(rois):
     """The affine of a patch maps its voxels to the millimetres that the volume's affine maps them to."""
     item = make_item()
-    crop = RandRoiCropd(roi_size=(6, 5, 4), mix="none", num_samples=200).set_random_state(0)
+    crop = rois.RandRoiCropd(roi_size=(6, 5, 4), mix="none", num_samples=200).set_random_state(0)
     outside = 0
     for number, patch in enumerate(crop(item)):
         assert patch["image"].shape == patch["label"].shape == (1, 6, 5, 4)
@@ -59,12 +65,14 @@ def test_patches_know_their_place():
 
 
 @pytest.mark.parametrize("prepared", [False, True])
-def test_shares_and_regions(prepared):
+def test_shares_and_regions(rois, prepared):
     """Lesion centres in half of 2000 draws, border centres in 15 %, within 4 sigma; the label agrees."""
     item = make_item()
     if prepared:
-        item = RoiRunsd(mix="brain_border", regions={"border_mm": 4.0})(item)
-    crop = RandRoiCropd(roi_size=(1, 1, 1), mix="brain_border", num_samples=2000, regions={"border_mm": 4.0})
+        item = rois.RoiRunsd(mix="brain_border", regions={"border_mm": 4.0})(item)
+    crop = rois.RandRoiCropd(
+        roi_size=(1, 1, 1), mix="brain_border", num_samples=2000, regions={"border_mm": 4.0}
+    )
     patches = crop.set_random_state(1)(item)
     lesion = torch.tensor([float(patch["label"][0, 0, 0, 0]) for patch in patches])
     near = torch.tensor(
@@ -81,49 +89,49 @@ def test_shares_and_regions(prepared):
     assert abs(found - 2000 * share) <= 4 * math.sqrt(2000 * share * (1 - share))
 
 
-def test_the_same_seed_gives_the_same_patches_with_and_without_preparation():
+def test_the_same_seed_gives_the_same_patches_with_and_without_preparation(rois):
     item = make_item()
-    crop = RandRoiCropd(roi_size=(4, 4, 4), mix="brain_border", num_samples=5)
+    crop = rois.RandRoiCropd(roi_size=(4, 4, 4), mix="brain_border", num_samples=5)
     first = [centre_of(patch) for patch in crop.set_random_state(5)(item)]
-    again = [centre_of(patch) for patch in crop.set_random_state(5)(RoiRunsd(mix="brain_border")(item))]
+    again = [centre_of(patch) for patch in crop.set_random_state(5)(rois.RoiRunsd(mix="brain_border")(item))]
     other = [centre_of(patch) for patch in crop.set_random_state(6)(item)]
     assert first == again
     assert first != other
 
 
-def test_a_case_without_lesion_and_one_without_regions():
-    crop = RandRoiCropd(
+def test_a_case_without_lesion_and_one_without_regions(rois):
+    crop = rois.RandRoiCropd(
         roi_size=(4, 4, 4), mix="border_or_ivh", num_samples=20, regions={"blood": [5e5, 6e5]}
     )
     patches = crop.set_random_state(0)(make_item(lesion=False))
     assert not any(patch["label"].any() for patch in patches)
 
 
-def test_masks_that_only_served_the_search_are_left_out():
+def test_masks_that_only_served_the_search_are_left_out(rois):
     item = make_item() | {
         "brain": torch.ones(1, 20, 18, 8),
         "hyperdense": torch.ones(1, 20, 18, 8),
         "name": "a",
     }
-    patch = RandRoiCropd(roi_size=(4, 4, 4), mix="brain")(RoiRunsd(mix="brain")(item))[0]
+    patch = rois.RandRoiCropd(roi_size=(4, 4, 4), mix="brain")(rois.RoiRunsd(mix="brain")(item))[0]
     assert set(patch) == {"image", "label", "name"}
-    kept = RandRoiCropd(["image", "label", "brain"], (4, 4, 4), mix="brain")(item)[0]
+    kept = rois.RandRoiCropd(["image", "label", "brain"], (4, 4, 4), mix="brain")(item)[0]
     assert kept["brain"].shape == (1, 4, 4, 4)
 
 
-def test_two_sizes_give_slices():
-    patches = RandRoiCropd(roi_size=(7, 6), mix="brain_border", num_samples=3)(make_item())
+def test_two_sizes_give_slices(rois):
+    patches = rois.RandRoiCropd(roi_size=(7, 6), mix="brain_border", num_samples=3)(make_item())
     assert all(patch["image"].shape == patch["label"].shape == (1, 7, 6) for patch in patches)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("cached", [False, True])
-def test_in_a_loader_of_bare_cases(workers, cached):
+def test_in_a_loader_of_bare_cases(rois, workers, cached):
     """As in MONAI Label: nothing but image and label, volumes of different shapes, any number of workers."""
     items = [make_item(shape) for shape in ((20, 18, 8), (16, 24, 6), (12, 12, 5))]
     steps = [
-        RoiRunsd(mix="brain_border"),
-        RandRoiCropd(roi_size=(8, 8, 8), mix="brain_border", num_samples=4),
+        rois.RoiRunsd(mix="brain_border"),
+        rois.RandRoiCropd(roi_size=(8, 8, 8), mix="brain_border", num_samples=4),
     ]
 
     def centres():
@@ -142,11 +150,11 @@ def test_in_a_loader_of_bare_cases(workers, cached):
         set_determinism(None)
 
 
-def test_bad_arguments_are_named():
+def test_bad_arguments_are_named(rois):
     with pytest.raises(InputError, match="num_samples"):
-        RandRoiCropd(num_samples=0)
+        rois.RandRoiCropd(num_samples=0)
     with pytest.raises(InputError, match="roi_size"):
-        RandRoiCropd(roi_size=(4,))
-    with pytest.raises(InputError, match="HyperdenseRegiond"):
-        RandRoiCropd(roi_size=(4, 4, 4), mix="border_or_ivh")(make_item())
-    assert len(RoiRunsd(mix="brain")(make_item())["roi"]) == len(REGIONS)
+        rois.RandRoiCropd(roi_size=(4,))
+    with pytest.raises(InputError, match="the hyperdense region expects the key"):
+        rois.RandRoiCropd(roi_size=(4, 4, 4), mix="border_or_ivh")(make_item())
+    assert len(rois.RoiRunsd(mix="brain")(make_item())["roi"]) == len(REGIONS)

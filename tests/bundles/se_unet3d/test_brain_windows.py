@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 
 import pytest
 import torch
@@ -11,13 +12,15 @@ from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from tools.engine.brain_windows import (
-    WindowProbabilityInferer,
-    brain_windows,
-    prepare_with_brain,
-    window_starts,
-)
+from tools.engine.ensemble import EnsembleInferer
 from tools.engine.precision import with_precision
+
+
+@pytest.fixture(scope="module")
+def windowing(bundle):
+    from scripts import brain_windows
+
+    return brain_windows
 
 
 def random_network(dims: int, channels: int = 2, classes: int = 3, seed: int = 0) -> nn.Module:
@@ -54,7 +57,7 @@ def head(size: tuple[int, ...], batch: int = 1, channels: int = 2, seed: int = 0
         ((64, 60), (16, 16), {"overlap": 0.5}),  # 2D
     ],
 )
-def test_equals_monai_inside_the_brain(device, size, roi_size, options):
+def test_equals_monai_inside_the_brain(windowing, device, size, roi_size, options):
     network = random_network(len(size)).to(device)
     image = head(size, batch=2).to(device)
     seen = []
@@ -63,7 +66,7 @@ def test_equals_monai_inside_the_brain(device, size, roi_size, options):
         seen.append(len(x))
         return network(x)
 
-    ours = WindowProbabilityInferer(roi_size, sw_batch_size=5, **options)(image, counted)
+    ours = windowing.WindowProbabilityInferer(roi_size, sw_batch_size=5, **options)(image, counted)
     all_windows = []
 
     def probabilities(x: torch.Tensor) -> torch.Tensor:
@@ -83,12 +86,12 @@ def test_equals_monai_inside_the_brain(device, size, roi_size, options):
     assert (ours[:, 1:][outside[:, 1:]] == 0).all()
 
 
-def test_average_of_probabilities_by_brute_force():
+def test_average_of_probabilities_by_brute_force(windowing):
     """Every voxel by itself: mean over the windows that hold it of the softmax of what the network says."""
     image = head((14, 11, 7), seed=3)
     network = random_network(3)
     roi_size, step = (6, 5, 4), (3, 2, 1)
-    result = WindowProbabilityInferer(roi_size, step=step)(image, network)
+    result = windowing.WindowProbabilityInferer(roi_size, step=step)(image, network)
     corners = [
         sorted({min(first, n - r) for first in range(0, n - r + s, s)})
         for n, r, s in zip((14, 11, 7), roi_size, step, strict=True)
@@ -107,101 +110,103 @@ def test_average_of_probabilities_by_brute_force():
         assert torch.allclose(result[(0, slice(None), *voxel)], expected, atol=1e-6)
 
 
-def test_step_in_voxels():
+def test_step_in_voxels(windowing):
     """INSTANCE 2022's grid, which a share can't ask for: 48 * (1 - 5 / 6) is rounded down to 7."""
-    starts = window_starts((70, 66, 24), (48, 48, 16), 0.5, step=(8, 8, 2))
+    starts = windowing.window_starts((70, 66, 24), (48, 48, 16), 0.5, step=(8, 8, 2))
     assert starts == [[0, 8, 16, 22], [0, 8, 16, 18], [0, 2, 4, 6, 8]]
-    assert window_starts((70, 66, 24), (48, 48, 16), (5 / 6, 5 / 6, 7 / 8))[0][1] == 7
-    assert window_starts((70, 66, 24), (48, 48, 16), 0.5) == window_starts(
+    assert windowing.window_starts((70, 66, 24), (48, 48, 16), (5 / 6, 5 / 6, 7 / 8))[0][1] == 7
+    assert windowing.window_starts((70, 66, 24), (48, 48, 16), 0.5) == windowing.window_starts(
         (70, 66, 24), (48, 48, 16), 0.0, step=(24, 24, 8)
     )
 
 
-def test_number_of_windows_used_and_skipped():
+def test_number_of_windows_used_and_skipped(windowing):
     """A cube of brain in one corner region: 3 windows of 7 touch it on each axis."""
     image = torch.zeros(1, 1, 64, 64, 64)
     image[..., 8:24, 8:24, 8:24] = 1
-    starts = window_starts((64, 64, 64), (16, 16, 16), 0.5)
+    starts = windowing.window_starts((64, 64, 64), (16, 16, 16), 0.5)
     assert starts[0] == [0, 8, 16, 24, 32, 40, 48]
-    windows = brain_windows(image[:, 0] != 0, starts, (16, 16, 16))
+    windows = windowing.brain_windows(image[:, 0] != 0, starts, (16, 16, 16))
     assert len(windows) == 3**3  # those that start at 0, 8 and 16
     assert {window[1].start for window in windows} == {0, 8, 16}
-    every = brain_windows(torch.ones(1, 64, 64, 64, dtype=torch.bool), starts, (16, 16, 16))
+    every = windowing.brain_windows(torch.ones(1, 64, 64, 64, dtype=torch.bool), starts, (16, 16, 16))
     assert len(every) == 7**3
 
 
-def test_one_voxel_of_brain_gets_all_its_windows():
+def test_one_voxel_of_brain_gets_all_its_windows(windowing):
     image = torch.zeros(1, 2, 40, 40, 20)
     image[:, :, 17, 23, 9] = 0.5
     network = random_network(3)
-    ours = WindowProbabilityInferer((16, 16, 8))(image, network)
+    ours = windowing.WindowProbabilityInferer((16, 16, 8))(image, network)
     with torch.no_grad():
         monai = SlidingWindowInferer((16, 16, 8), overlap=0.5)(image, lambda x: network(x).softmax(1))
     assert torch.allclose(ours[..., 17, 23, 9], monai[..., 17, 23, 9], atol=1e-6)
     assert (ours[:, 0] == 1).sum() == ours[:, 0].numel() - 1
 
 
-def test_mask_counts_where_the_image_is_background():
+def test_mask_counts_where_the_image_is_background(windowing):
     """A brain with dark voxels: the mask knows them."""
     image = head((40, 36, 20))
     brain = image[:, :1] != 0
     image[image < 0.4] = 0
     network = random_network(3)
-    ours = WindowProbabilityInferer((16, 16, 8))(image, network, brain=brain.float())
+    ours = windowing.WindowProbabilityInferer((16, 16, 8))(image, network, brain=brain.float())
     with torch.no_grad():
         monai = SlidingWindowInferer((16, 16, 8), overlap=0.5)(image, lambda x: network(x).softmax(1))
     inside = brain.expand_as(ours)
     assert torch.allclose(ours[inside], monai[inside], atol=1e-6)
     assert (ours[:, :1][~brain] == 1).all()
-    assert (WindowProbabilityInferer((16, 16, 8))(image, network)[:, :1][brain] == 1).any()
+    assert (windowing.WindowProbabilityInferer((16, 16, 8))(image, network)[:, :1][brain] == 1).any()
 
 
-def test_engine_hands_over_image_label_and_mask():
+def test_engine_hands_over_image_label_and_mask(windowing):
     batch = {"image": head((8, 8, 8)), "brain": torch.ones(1, 1, 8, 8, 8)}
-    image, label, args, kwargs = prepare_with_brain(batch, torch.device("cpu"))
+    image, label, args, kwargs = windowing.prepare_with_brain(batch, torch.device("cpu"))
     assert image is batch["image"]
     assert label is None
     assert args == ()
     assert torch.equal(kwargs["brain"], batch["brain"])
     label = torch.zeros(1, 1, 8, 8, 8)
-    assert torch.equal(prepare_with_brain({**batch, "label": label})[1], label)
+    assert torch.equal(windowing.prepare_with_brain({**batch, "label": label})[1], label)
 
 
 @pytest.mark.parametrize("background", [0.0, -1.5])
-def test_no_brain_is_all_background(background):
+def test_no_brain_is_all_background(windowing, background):
     image = torch.full((1, 2, 20, 20, 12), background)
-    result = WindowProbabilityInferer((16, 16, 8), background=background)(image, random_network(3))
+    result = windowing.WindowProbabilityInferer((16, 16, 8), background=background)(image, random_network(3))
     assert result.shape == (1, 3, 20, 20, 12)
     assert (result[:, 0] == 1).all()
     assert (result[:, 1:] == 0).all()
 
 
-def test_background_none_uses_every_window():
+def test_background_none_uses_every_window(windowing):
     image, network = head((24, 24, 12)), random_network(3)
-    ours = WindowProbabilityInferer((16, 16, 8), background=None)(image, network)
+    ours = windowing.WindowProbabilityInferer((16, 16, 8), background=None)(image, network)
     with torch.no_grad():
         monai = SlidingWindowInferer((16, 16, 8), overlap=0.5)(image, lambda x: network(x).softmax(1))
     assert torch.allclose(ours, monai, atol=1e-6)
 
 
-def test_metadata_is_kept_and_nothing_else_changes():
+def test_metadata_is_kept_and_nothing_else_changes(windowing):
     image = head((24, 24, 12))
     affine = torch.diag(torch.tensor([0.5, 0.5, 5.0, 1.0], dtype=torch.float64))
     tracked = MetaTensor(image.clone(), affine=affine)
     network = random_network(3)
-    result = WindowProbabilityInferer((16, 16, 8))(tracked, network)
+    result = windowing.WindowProbabilityInferer((16, 16, 8))(tracked, network)
     assert isinstance(result, MetaTensor)
     assert torch.equal(result.affine, affine)
     assert torch.equal(tracked.as_tensor(), image)
-    plain = WindowProbabilityInferer((16, 16, 8))(image, network)
+    plain = windowing.WindowProbabilityInferer((16, 16, 8))(image, network)
     assert type(plain) is torch.Tensor
     assert torch.equal(plain, result.as_tensor())
     assert not plain.requires_grad
 
 
-def test_batch_of_windows_makes_no_difference():
+def test_batch_of_windows_makes_no_difference(windowing):
     image, network = head((40, 36, 20)), random_network(3)
-    results = [WindowProbabilityInferer((16, 16, 8), sw_batch_size=n)(image, network) for n in (1, 7, 1000)]
+    results = [
+        windowing.WindowProbabilityInferer((16, 16, 8), sw_batch_size=n)(image, network) for n in (1, 7, 1000)
+    ]
     assert torch.allclose(results[0], results[1], atol=1e-6)
     assert torch.allclose(results[0], results[2], atol=1e-6)
 
@@ -215,22 +220,22 @@ def test_batch_of_windows_makes_no_difference():
         ({"step": (4, 4, 9)}, "step must be from 1 to the window size"),  # would leave gaps
     ],
 )
-def test_wrong_grids(options, message):
+def test_wrong_grids(windowing, options, message):
     with pytest.raises(ValueError, match=message):
-        WindowProbabilityInferer((16, 16, 8), **options)(head((24, 24, 12)), random_network(3))
+        windowing.WindowProbabilityInferer((16, 16, 8), **options)(head((24, 24, 12)), random_network(3))
 
 
-def test_close_voxels_are_decided_in_float32():
+def test_close_voxels_are_decided_in_float32(windowing):
     """Wherever refining looked, the result is float32's; elsewhere it is bfloat16's; no label differs."""
     image = head((40, 36, 20))
     torch.manual_seed(5)
     plain = nn.Sequential(nn.Conv3d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv3d(8, 2, 3, padding=1)).eval()
     with torch.no_grad():
         plain[2].weight *= 8
-    exact = WindowProbabilityInferer((16, 16, 8))(image, plain)
+    exact = windowing.WindowProbabilityInferer((16, 16, 8))(image, plain)
     network = with_precision(copy.deepcopy(plain), "cpu", amp=True)
-    rough = WindowProbabilityInferer((16, 16, 8))(image, network)
-    refined = WindowProbabilityInferer((16, 16, 8), refine=0.05)(image, network)
+    rough = windowing.WindowProbabilityInferer((16, 16, 8))(image, network)
+    refined = windowing.WindowProbabilityInferer((16, 16, 8), refine=0.05)(image, network)
     brain = image[:, 0] != 0
     close = ((rough[:, 0] - 0.5).abs() < 0.05) & brain
     assert 0.01 < close.sum() / brain.sum() < 0.9
@@ -241,7 +246,7 @@ def test_close_voxels_are_decided_in_float32():
     assert torch.equal(refined.argmax(1), exact.argmax(1))
 
 
-def test_refining_asks_only_for_windows_of_close_voxels():
+def test_refining_asks_only_for_windows_of_close_voxels(windowing):
     """A network that is sure everywhere but at one voxel: its windows alone are computed again."""
     image = torch.zeros(1, 1, 40, 40, 20)
     image[..., 2:38, 2:38, 2:18] = 1.0
@@ -256,9 +261,9 @@ def test_refining_asks_only_for_windows_of_close_voxels():
             again.append(len(x))
             return self(x)
 
-    inferer = WindowProbabilityInferer((16, 16, 8), sw_batch_size=100, refine=0.02)
+    inferer = windowing.WindowProbabilityInferer((16, 16, 8), sw_batch_size=100, refine=0.02)
     inferer(image, Sure())
-    starts = window_starts((40, 40, 20), (16, 16, 8), 0.5)
+    starts = windowing.window_starts((40, 40, 20), (16, 16, 8), 0.5)
     holding = [
         sum(first <= at < first + size for first in firsts)
         for firsts, size, at in zip(starts, (16, 16, 8), (17, 23, 9), strict=True)
@@ -267,3 +272,42 @@ def test_refining_asks_only_for_windows_of_close_voxels():
     again.clear()
     inferer(torch.ones(1, 1, 40, 40, 20), Sure())
     assert again == []
+
+
+@pytest.mark.parametrize("members", [1, 2, 5])
+def test_an_ensemble_gives_mean_and_deviation(windowing, device, members):
+    image = torch.rand(2, 2, 20, 18, 10, generator=torch.Generator().manual_seed(0)).to(device)
+    image[:, :, :6] = 0
+    networks = nn.ModuleList(random_network(3, seed=seed) for seed in range(members)).to(device)
+    window = windowing.WindowProbabilityInferer((8, 8, 8))
+    result = EnsembleInferer(window)(image, networks)
+    each = torch.stack([window(image, member) for member in networks])
+    assert result.shape == (2, 4, 20, 18, 10)
+    assert torch.allclose(result[:, :3], each.mean(0), atol=1e-6)
+    assert torch.allclose(result[:, 3], (1 - each[:, :, 0]).std(0, correction=0), atol=1e-6)
+    assert (result[:, 3, :6] == 0).all()
+    assert (result[:, 3, 6:].max() > 0) == (members > 1)
+
+
+def test_fewer_windows_at_a_time_give_the_same(windowing, caplog):
+    """A device that has memory for three windows."""
+    image, network, sizes = torch.rand(1, 2, 24, 24, 24), random_network(3), []
+
+    def small(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return network(x)
+
+    tight, wide = (
+        windowing.WindowProbabilityInferer((8, 8, 4), sw_batch_size=16, background=None) for _ in range(2)
+    )
+    with caplog.at_level(logging.WARNING):
+        found = tight(image, small)
+    assert [record.getMessage() for record in caplog.records] == [
+        "inference: out of memory with 16 at a time; 2 fit"
+    ]
+    torch.testing.assert_close(found, wide(image, network))
+    sizes.clear()
+    tight(image, small)
+    assert max(sizes) == 2  # remembered for the next scan

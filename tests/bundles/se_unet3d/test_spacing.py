@@ -8,21 +8,26 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
-from tools.volumes.spacing import ResampleSpacingd
+
+@pytest.fixture(scope="module")
+def spacing(bundle):
+    from scripts import spacing
+
+    return spacing
 
 
-def test_spacing_survives_entries_that_monai_label_adds():
+def test_spacing_survives_entries_that_monai_label_adds(spacing):
     image = MetaTensor(torch.rand(1, 8, 8, 4), affine=torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0])))
     item = {"image": image, "image_path": "scan.nii.gz", "image_id": 7}
-    out = ResampleSpacingd("image", pixdim=(2.0, 2.0, 5.0))(item)
+    out = spacing.ResampleSpacingd("image", pixdim=(2.0, 2.0, 5.0))(item)
     assert out["image"].pixdim.tolist() == [2, 2, 5]
     assert (out["image_path"], out["image_id"]) == ("scan.nii.gz", 7)
-    assert ResampleSpacingd("image", pixdim=None)(item)["image"] is image
+    assert spacing.ResampleSpacingd("image", pixdim=None)(item)["image"] is image
 
 
-def test_spacing_inverse_restores_the_grid():
+def test_spacing_inverse_restores_the_grid(spacing):
     image = MetaTensor(torch.rand(1, 9, 8, 4), affine=torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0])))
-    resample = ResampleSpacingd("image", pixdim=(2.0, 2.0, 5.0))
+    resample = spacing.ResampleSpacingd("image", pixdim=(2.0, 2.0, 5.0))
     back = resample.inverse(resample({"image": image}))["image"]
     assert back.shape == image.shape
     assert torch.allclose(back.affine, image.affine)
@@ -30,7 +35,7 @@ def test_spacing_inverse_restores_the_grid():
 
 @pytest.mark.parametrize("pixdim", [(1.2, 1.2, 5.0), (3.0, 2.5, 1.0), (0.7, 0.9, 2.0)])
 @pytest.mark.parametrize("sheared", [False, True])
-def test_in_parts_as_monai_does_at_once(pixdim, sheared):
+def test_in_parts_as_monai_does_at_once(spacing, pixdim, sheared):
     """There, and back with values only in a box, as of a brain; also where they reach the border."""
     affine = torch.diag(torch.tensor([0.8, 0.8, 1.5, 1.0], dtype=torch.float64))
     affine[:3, 3] = torch.tensor([-20.0, 3, 7])
@@ -38,7 +43,7 @@ def test_in_parts_as_monai_does_at_once(pixdim, sheared):
         affine[1, 2] = 0.4
     generator = torch.Generator().manual_seed(1)
     image = MetaTensor(torch.rand(1, 31, 28, 45, generator=generator), affine=affine.clone())
-    peer, resample = Spacingd("image", pixdim), ResampleSpacingd("image", pixdim)
+    peer, resample = Spacingd("image", pixdim), spacing.ResampleSpacingd("image", pixdim)
     there, expected = (one({"image": image.clone()})["image"] for one in (resample, peer))
     assert there.shape == expected.shape
     torch.testing.assert_close(there.as_tensor(), expected.as_tensor(), atol=1e-6, rtol=0)

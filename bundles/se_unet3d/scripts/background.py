@@ -1,8 +1,7 @@
-"""An image that says by itself where its foreground is: where it differs from the background's value.
+"""An image that says by itself where its foreground is, as MONAI Label hands over no mask beside it.
 
-Skull stripping sets all but the brain to one value, the background. MONAI Label hands over the image alone;
-what finds the brain in it relies on no voxel of the brain holding that value by chance. `mark_foreground`
-sees to that, `foreground` reads it.
+Skull stripping sets all but the brain to one value, the background. `mark_foreground` sees to it that no
+voxel of the brain holds that value by chance, `foreground` finds the brain by it.
 """
 
 from __future__ import annotations
@@ -28,9 +27,6 @@ def mark_foreground(image: Tensor, mask: Tensor) -> Tensor:
     Args:
         image: in shape (C, spatial...), already `BACKGROUND` outside the mask.
         mask: in shape (1, spatial...), not 0 in the foreground.
-
-    Returns:
-        an image of the same type, of which `foreground` is the mask.
     """
     hidden = (mask != 0) & (image[:1] == BACKGROUND)
     rest = torch.zeros_like(hidden).expand(image.shape[0] - 1, *hidden.shape[1:])
