@@ -105,4 +105,6 @@ def test_training_keeps_shipped_weights_and_inference_takes_the_new_settings(wei
     )
     inference.parser.update({"ckpt_path": str(tmp_path / "models" / "model.pt")})
     assert inference.parser.get_parsed_content("input#spacing") == [3.0, 3.0, 8.0]
-    assert inference.parser.get_parsed_content("input") == beside
+    shown = inference.parser.get_parsed_content("input")
+    assert {key: beside[key] for key in shown} == shown
+    assert inference.parser.get_parsed_content("roi_size") == beside["roi_size"] == [24, 24, 8]
