@@ -5,6 +5,9 @@ Less sure than the symmetry plane on turned heads: kept as the independent refer
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,6 +17,9 @@ from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 from tools.core.tensors import plain, voxel_spacing
 from tools.symmetry.transform import SymmetryMapd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundles" / "se_unet3d"))
+from scripts.registration import improve_rigid
 
 with extra_packages("registration by ITK"):
     import itk
@@ -74,30 +80,8 @@ def register_mirrored(original: torch.Tensor, spacing: tuple[float, float, float
     for grid in GRIDS_MM:
         fixed, moving = (_brain_image(x, spacing, grid) for x in (original, mirrored))
         metric = itk.MeanSquaresImageToImageMetricv4[type(fixed), type(moving)].New()
-        _improve(fixed, moving, transform, metric)
+        improve_rigid(fixed, moving, transform, metric, minimum_step=1e-3, iterations=200)
     return transform
-
-
-def _improve(fixed, moving, transform, metric) -> None:
-    """One step of the registration, in place; every voxel counts, so the result depends on no seed."""
-    kind = type(fixed)
-    optimizer = itk.RegularStepGradientDescentOptimizerv4[itk.D].New(
-        learning_rate=4.0, minimum_step_length=1e-3, number_of_iterations=200, relaxation_factor=0.6
-    )
-    scales = itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(metric=metric)
-    optimizer.SetScalesEstimator(scales)
-    method = itk.ImageRegistrationMethodv4[kind, kind].New(
-        fixed_image=fixed,
-        moving_image=moving,
-        metric=metric,
-        optimizer=optimizer,
-        initial_transform=transform,
-    )
-    method.InPlaceOn()
-    method.SetNumberOfLevels(1)
-    method.SetShrinkFactorsPerLevel([1])
-    method.SetSmoothingSigmasPerLevel([0])
-    method.Update()
 
 
 def _brain_image(image: torch.Tensor, spacing: tuple[float, ...], grid: float):

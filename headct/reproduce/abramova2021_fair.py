@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from headct.reproduce import Setting, among
+from headct.reproduce import Setting
 from headct.reproduce.abramova2021_fair_page import draw, make_page
-from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_rows
-from headct.reproduce.fair_heads import FairHeads, divide_maps, write_fair_heads
-from tools.core.tables import Row
+from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_test
+from headct.reproduce.fair_heads import FairHeads
 
 __all__ = ["HEADS", "KEYS", "ROWS", "Options", "reproduce"]
 
@@ -72,14 +71,8 @@ ROWS: dict[str, FairRow] = {
 
 def reproduce(setting: Setting, options: Options) -> str:
     """Train and score the rows, and return the page."""
-    names = among(tuple(ROWS) if options.rows is None else options.rows, tuple(ROWS), "rows")
-    divide_maps(options.anatomy)
-    datalist = write_fair_heads(setting.work_dir / "data", options.anatomy, HEADS)
-    keys = {**KEYS, "dataset_dir": datalist.parent, "cache_dir": setting.work_dir / "cache", **setting.keys}
-    runs = setting.work_dir / "runs"
-    rows = {name: ROWS[name] for name in ROWS if name in names}
-    tables: dict[str, dict[int, list[Row]]] = run_rows(
-        rows, BUNDLE, runs, keys, setting.jobs, options.finished
+    test = run_test(setting, options, BUNDLE, ROWS, HEADS, KEYS)
+    pictures = draw(test.tables, test.datalist, test.folder, setting.out)
+    return make_page(
+        setting.command, test.rows, test.tables, HEADS, test.keys, test.datalist, test.folder, pictures
     )
-    pictures = draw(tables, datalist, runs, setting.out)
-    return make_page(setting.command, rows, tables, HEADS, keys, datalist, runs, pictures)

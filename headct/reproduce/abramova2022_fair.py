@@ -6,10 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from headct.reproduce import Setting, among
+from headct.reproduce import Setting
 from headct.reproduce.abramova2022_fair_page import draw, make_page
-from headct.reproduce.fair import SEEDS, FairOptions, FairRow, row_configurations, run_rows
-from headct.reproduce.fair_heads import divide_maps, write_fair_heads
+from headct.reproduce.fair import SEEDS, FairOptions, FairRow, row_configurations, run_test
 from headct.reproduce.fair_slices import HEADS
 from headct.scores.tables import read_csv
 
@@ -52,21 +51,16 @@ UNFILTERED = "final_unfiltered"
 
 def reproduce(setting: Setting, options: Options) -> str:
     """Train and score the rows, and return the page."""
-    names = among(tuple(ROWS) if options.rows is None else options.rows, tuple(ROWS), "rows")
-    divide_maps(options.anatomy)
-    datalist = write_fair_heads(setting.work_dir / "data", options.anatomy, HEADS)
-    keys = {**KEYS, "dataset_dir": datalist.parent, "cache_dir": setting.work_dir / "cache", **setting.keys}
-    runs = setting.work_dir / "runs"
-    rows = {name: ROWS[name] for name in ROWS if name in names}
-    tables = run_rows(rows, BUNDLE, runs, keys, setting.jobs, options.finished)
+    test = run_test(setting, options, BUNDLE, ROWS, HEADS, KEYS)
     again: dict[int, Any] = {}
-    for (name, seed), one in row_configurations(rows, BUNDLE).items():
-        run = one.run_in(runs, keys)
+    for (name, seed), one in row_configurations(test.rows, BUNDLE).items():
+        run = one.run_in(test.folder, test.keys)
         done = Path(run.folder, "unfiltered", "run.json").is_file()
-        if name == "final" and seed in tables.get(name, {}) and (done or not options.finished):
+        if name == "final" and seed in test.tables.get(name, {}) and (done or not options.finished):
             scores = run.score_again("unfiltered", min_component=0.0)
             rows_again = read_csv(scores / "metrics" / "per_case.csv")
             again[seed] = sorted(rows_again, key=lambda row: str(row["case"]))
     if again:
-        tables[UNFILTERED] = again
-    return make_page(setting.command, tables, tuple(rows), HEADS, keys, draw(tables, setting.out))
+        test.tables[UNFILTERED] = again
+    pictures = draw(test.tables, setting.out)
+    return make_page(setting.command, test.tables, tuple(test.rows), HEADS, test.keys, pictures)

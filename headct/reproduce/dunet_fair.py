@@ -8,7 +8,7 @@ from typing import Any
 from headct.reproduce import Setting, among
 from headct.reproduce.dunet_fair_page import draw, make_page
 from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_rows
-from headct.reproduce.fair_heads import divide_maps, write_fair_heads
+from headct.reproduce.fair_heads import write_fair_heads
 from headct.reproduce.fair_slices import HEADS, split_slices
 from tools.data.datalist import load_datalist, select_folds
 from tools.data.splits import SPLITS
@@ -36,7 +36,6 @@ ROWS: dict[str, tuple[str, str]] = {
 def reproduce(setting: Setting, options: Options) -> str:
     """Train and test both networks under both splits, and return the page."""
     names = among(tuple(ROWS) if options.rows is None else options.rows, tuple(ROWS), "rows")
-    divide_maps(options.anatomy)
     heads = write_fair_heads(setting.work_dir / "data", options.anatomy, HEADS)
     places = split_slices(heads, setting.work_dir)
     shown = load_datalist(places["patient"] / "dataset.json", label_values=None)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from headct.cohort.workers import Workers
+from headct.reproduce import Setting, among
 from headct.reproduce.configurations import Configuration, run_configurations
+from headct.reproduce.fair_heads import FairHeads, write_fair_heads
 from headct.reproduce.page import paired_table
 from tools.core.errors import InputError
 from tools.core.tables import Row
@@ -24,6 +26,7 @@ __all__ = [
     "SEEDS",
     "FairOptions",
     "FairRow",
+    "FairTest",
     "Runs",
     "group_mean",
     "mean_of_seeds",
@@ -31,6 +34,7 @@ __all__ = [
     "row_configurations",
     "run_rows",
     "run_seconds",
+    "run_test",
     "seed_paired_table",
     "with_sd",
 ]
@@ -116,6 +120,54 @@ def run_rows(
     for (name, seed), one in runs.items():
         tables[name][seed] = found[one.name]
     return {name: own for name, own in tables.items() if own}
+
+
+@dataclass(frozen=True)
+class FairTest:
+    """A fair test that has run.
+
+    Attributes:
+        rows: that were asked for, by name, in the order of the tables.
+        keys: of all configurations.
+        datalist: of the heads.
+        folder: of the runs.
+        tables: rows of `per_case.csv` by row of the table and seed.
+    """
+
+    rows: Mapping[str, FairRow]
+    keys: Mapping[str, Any]
+    datalist: Path
+    folder: Path
+    tables: dict[str, dict[int, list[Row]]]
+
+
+def run_test(
+    setting: Setting,
+    options: FairOptions,
+    bundle: str,
+    rows: Mapping[str, FairRow],
+    heads: FairHeads,
+    keys: Mapping[str, Any],
+) -> FairTest:
+    """Make the heads, but those that are there, and train and score the rows that were asked for on them.
+
+    Args:
+        setting, options: of the command.
+        bundle: name or folder of the bundle.
+        rows: all rows of the paper.
+        heads: what to make.
+        keys: of all configurations; those of the command go first, and a row's own before them.
+
+    Raises:
+        InputError: an unknown row; see `write_fair_heads` and `run_rows`.
+    """
+    names = among(tuple(rows) if options.rows is None else options.rows, tuple(rows), "rows")
+    chosen = {name: row for name, row in rows.items() if name in names}
+    datalist = write_fair_heads(setting.work_dir / "data", options.anatomy, heads)
+    every = {**keys, "dataset_dir": datalist.parent, "cache_dir": setting.work_dir / "cache", **setting.keys}
+    folder = setting.work_dir / "runs"
+    tables = run_rows(chosen, bundle, folder, every, setting.jobs, options.finished)
+    return FairTest(chosen, every, datalist, folder, tables)
 
 
 def not_run(rows: Collection[str], tables: Collection[str]) -> str:

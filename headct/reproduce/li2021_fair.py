@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from headct.reproduce import Setting, among
-from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_rows
-from headct.reproduce.fair_heads import divide_maps, write_fair_heads
+from headct.reproduce import Setting
+from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_test
 from headct.reproduce.fair_slices import HEADS
 from headct.reproduce.li2021 import SMALL_MM2
 from headct.reproduce.li2021_fair_page import draw, make_page
@@ -53,19 +52,13 @@ ROWS: dict[str, FairRow] = {
 
 def reproduce(setting: Setting, options: Options) -> str:
     """Train and score the networks, and return the page."""
-    names = among(tuple(ROWS) if options.rows is None else options.rows, tuple(ROWS), "rows")
-    divide_maps(options.anatomy)
-    datalist = write_fair_heads(setting.work_dir / "data", options.anatomy, HEADS)
-    keys = {**KEYS, "dataset_dir": datalist.parent, "cache_dir": setting.work_dir / "cache", **setting.keys}
-    runs = setting.work_dir / "runs"
-    rows = {name: ROWS[name] for name in ROWS if name in names}
-    tables = run_rows(rows, BUNDLE, runs, keys, setting.jobs, options.finished)
+    test = run_test(setting, options, BUNDLE, ROWS, HEADS, KEYS)
     scores = {
         name: {
-            seed: Scores.read(runs / f"{name}_seed_{seed}" / "run" / "eval" / "slice_metrics")
+            seed: Scores.read(test.folder / f"{name}_seed_{seed}" / "run" / "eval" / "slice_metrics")
             for seed in seeds
         }
-        for name, seeds in tables.items()
+        for name, seeds in test.tables.items()
     }
-    pictures = draw(scores, datalist, runs, setting.out)
-    return make_page(setting.command, tuple(rows), scores, keys, pictures)
+    pictures = draw(scores, test.datalist, test.folder, setting.out)
+    return make_page(setting.command, tuple(test.rows), scores, test.keys, pictures)

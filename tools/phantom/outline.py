@@ -14,7 +14,7 @@ def outlined(label: Tensor, image: Tensor, densest: float = DENSEST_HU) -> Tenso
     """A label that ends where the scan is denser than any blood.
 
     The truth of a synthetic head is where blood is. Beside the skull a voxel may hold blood and yet be as
-    bright as bone, which is blurred into it: one in seven of an epidural hematoma's. A network is told
+    bright as bone, which is blurred into it. A network is told
     to call these hemorrhage, of which a reader would outline none.
 
     Args:

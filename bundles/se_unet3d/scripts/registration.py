@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, Spacing
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 
-__all__ = ["RegisterRigidd", "register_rigid"]
+__all__ = ["RegisterRigidd", "improve_rigid", "register_rigid"]
 
 AIR_HU = -1024.0
 GRIDS_MM = (8.0, 4.0)  # coarse to fine
@@ -42,7 +42,7 @@ def register_rigid(moving: MetaTensor, fixed: MetaTensor, fill: float = AIR_HU) 
         still, moved = (_itk_image(coarse(x.clone()).clamp(*SOFT_HU)) for x in (fixed, moving))
         kind = type(still)
         metric = itk.MattesMutualInformationImageToImageMetricv4[kind, kind].New(number_of_histogram_bins=32)
-        _improve(still, moved, transform, metric)
+        improve_rigid(still, moved, transform, metric)
     resampled = itk.resample_image_filter(
         _itk_image(moving),
         transform=transform,
@@ -76,16 +76,22 @@ class RegisterRigidd(MapTransform):
         return d
 
 
-def _improve(fixed: Any, moving: Any, transform: Any, metric: Any) -> None:
+def improve_rigid(
+    fixed: Any, moving: Any, transform: Any, metric: Any, minimum_step: float = 0.02, iterations: int = 50
+) -> None:
     """Make a metric of ITK smaller, in place, by a transform from points of `fixed` to those of `moving`, mm.
 
-    Every voxel counts, so the result depends on no seed.
+    Every voxel counts, so the result depends on no seed. It ends after so many iterations, or at a smaller
+    step in mm.
     """
     import itk
 
     kind = type(fixed)
     optimizer = itk.RegularStepGradientDescentOptimizerv4[itk.D].New(
-        learning_rate=4.0, minimum_step_length=0.02, number_of_iterations=50, relaxation_factor=0.6
+        learning_rate=4.0,
+        minimum_step_length=minimum_step,
+        number_of_iterations=iterations,
+        relaxation_factor=0.6,
     )
     scales = itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(metric=metric)
     optimizer.SetScalesEstimator(scales)
