@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headct.predict.model.chosen import ChosenModels
-from headct.runs.find_bundle import BUNDLES, config_files, find_bundle, find_weights
+from headct.runs.find_bundle import BUNDLES, config_files, every_bundle, find_bundle, find_weights
 from tools.core.errors import InputError
 
 
@@ -50,6 +50,15 @@ def test_all_are_those_that_come_along():
         "unetpp_pretrained",
     ]
     assert ChosenModels(["all"], None).weights == chosen.weights
+
+
+def test_all_are_those_with_weights(bundle, monkeypatch):
+    monkeypatch.setattr("headct.runs.find_bundle.BUNDLES", bundle.parent)
+    with pytest.raises(InputError, match="bundle all: expected bundles with weights in .*, found none"):
+        every_bundle()
+    (bundle.parent / "other" / "models").mkdir(parents=True)
+    (bundle.parent / "other" / "models" / "model.pt").touch()
+    assert every_bundle() == ["other"]
 
 
 def test_overlays_by_name(bundle):
