@@ -54,7 +54,7 @@ def test_all_are_those_that_come_along():
 
 def test_all_are_those_with_weights(bundle, monkeypatch):
     monkeypatch.setattr("headct.runs.find_bundle.BUNDLES", bundle.parent)
-    with pytest.raises(InputError, match="bundle all: expected bundles with weights in .*, found none"):
+    with pytest.raises(InputError, match=r"bundle all: expected bundles with weights in .*, found none"):
         every_bundle()
     (bundle.parent / "other" / "models").mkdir(parents=True)
     (bundle.parent / "other" / "models" / "model.pt").touch()
