@@ -10,8 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from headct.reproduce import fair_heads, reproduce
+from headct.reproduce import Setting, fair, fair_heads, reproduce
 from headct.reproduce.fair import (
+    FairOptions,
     FairRow,
     group_mean,
     mean_of_seeds,
@@ -103,6 +104,19 @@ def test_seeds_are_runs_of_their_own(bundle, tmp_path):
     assert not (tmp_path / "other_seed_0").exists()
     with pytest.raises(InputError, match="expected at least one finished run, found none"):
         run_rows(rows, str(bundle), tmp_path / "elsewhere", {"gain": 0.0}, finished=True)
+
+
+def test_only_the_rows_that_are_asked_for(tmp_path, monkeypatch):
+    """And the keys: the command's go before those of the paper. Heads and runs have tests of their own."""
+    monkeypatch.setattr(fair, "write_fair_heads", lambda *_: tmp_path / "data" / "dataset.json")
+    monkeypatch.setattr(fair, "run_rows", lambda rows, *_: {name: {} for name in rows})
+    setting = Setting("fair", tmp_path, tmp_path, keys={"batch_size": 2})
+    rows = {name: FairRow() for name in "abc"}
+    test = fair.run_test(setting, FairOptions(rows=("c", "a")), "dunet", rows, HEADS, {"batch_size": 8})
+    assert list(test.tables) == ["a", "c"]
+    assert (test.keys["batch_size"], test.keys["dataset_dir"]) == (2, tmp_path / "data")
+    with pytest.raises(InputError, match="rows: expected some of a, b, c, found d"):
+        fair.run_test(setting, FairOptions(rows=("d",)), "dunet", rows, HEADS, {})
 
 
 def test_means_over_seeds_by_hand():
