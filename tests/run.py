@@ -20,26 +20,48 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 JOBS = min(2, CORES)
 
 
-def run(folder: Path, extra: list[str]) -> dict[str, int]:
-    """pytest on one folder; how many tests passed, failed (errors too) and were skipped."""
-    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+LIMIT = 2400.0  # seconds for one folder
+HUNG = "Timeout ("
+"""How the stacks of a test begin that ran into `faulthandler_timeout` of pyproject.toml."""
+
+
+def run(folder: Path, extra: list[str], again: bool = True) -> dict[str, int]:
+    """pytest on one folder; how many tests passed, failed (errors too) and were skipped.
+
+    A test that hangs ends pytest, which prints what each thread did. The folder is then run once more, so that
+    one program that never answered does not hide the result of all other tests.
+    """
+    # into a file: a pipe would stay open as long as any process that a test left behind
+    with tempfile.NamedTemporaryFile(suffix=".xml") as report, tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "pytest", str(folder), "--durations=5", f"--junitxml={report.name}"]
-        done = subprocess.run(
-            [*command, *extra], cwd=TESTS.parent, env={"OMP_NUM_THREADS": str(CORES // JOBS), **os.environ},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        )  # fmt: skip
-        print(f"\n{folder.relative_to(TESTS.parent)}\n{done.stdout}", end="", flush=True)
+        environment = {"OMP_NUM_THREADS": str(CORES // JOBS), **os.environ}
+        try:
+            code = subprocess.run(
+                [*command, *extra], cwd=TESTS.parent, env=environment, stdout=output,
+                stderr=subprocess.STDOUT, timeout=LIMIT,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            code = 1
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+        print(f"\n{folder.relative_to(TESTS.parent)}\n{text}", end="", flush=True)
         try:
             suites = list(ElementTree.parse(report.name).getroot().iter("testsuite"))
         except ElementTree.ParseError:  # pytest itself broke down
             suites = []
+    if not suites and HUNG in text and again:
+        print(
+            f"\n{folder.relative_to(TESTS.parent)}: a test hung (see above); all are run once more",
+            flush=True,
+        )
+        return run(folder, extra, again=False)
     count = {
         key: sum(int(s.get(key, 0)) for s in suites) for key in ("tests", "failures", "errors", "skipped")
     }
     failed = count["failures"] + count["errors"]
     return {
         "passed": count["tests"] - failed - count["skipped"],
-        "failed": failed or int(done.returncode != 0),
+        "failed": failed or int(code != 0),
         "skipped": count["skipped"],
     }
 
