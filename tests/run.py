@@ -28,8 +28,8 @@ HUNG = "Timeout ("
 def run(folder: Path, extra: list[str], again: bool = True) -> dict[str, int]:
     """pytest on one folder; how many tests passed, failed (errors too) and were skipped.
 
-    A test that hangs ends pytest, which prints what each thread did. The folder is then run once more, so that
-    one program that never answered does not hide the result of all other tests.
+    A test that hangs ends pytest, which prints what each thread did. The folder is then run once more, so
+    that one program that never answered does not hide the result of all other tests.
     """
     # into a file: a pipe would stay open as long as any process that a test left behind
     with tempfile.NamedTemporaryFile(suffix=".xml") as report, tempfile.TemporaryFile() as output:
