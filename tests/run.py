@@ -20,7 +20,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 JOBS = min(2, CORES)
 
 
-LIMIT = 2400.0  # seconds for one folder
+LIMIT = 3600.0  # seconds for one folder
 HUNG = "Timeout ("
 """How the stacks of a test begin that ran into `faulthandler_timeout` of pyproject.toml."""
 
