@@ -1,0 +1,186 @@
+"""What the shipped weights find in synthetic heads of people whom no training has seen.
+
+    python benchmarks/unseen.py --anatomy MAPS [--heads FOLDER] [--bundle NAME ...] [--write]
+
+MAPS is the folder of label maps of docs/phantom.md. The heads are made of the three of them that the
+overlay `anatomy` keeps out of every training; FOLDER keeps them for the next call. Any hemorrhage is the
+truth; what a bundle calls it is scored by type beside it. `all` is the vote of all bundles. `--write` puts
+tables and pictures into docs/results/unseen.md. Synthetic results are never clinical ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import machine
+from unseen_page import draw_curves, draw_worst, make_page
+
+from headct.predict.model.bundle import BundleModel, Segmentation
+from headct.predict.model.consensus import consensus
+from headct.runs.find_bundle import every_bundle, find_bundle, find_weights
+from headct.scores.overlay import OverlayCase
+from tools.core.classes import CLASS_VALUES
+from tools.phantom.writer import write_phantoms
+from tools.volumes.read import read_label, read_volume
+
+MAPS = ("training_seg_05", "training_seg_09", "training_seg_18")
+SEED = 40  # no overlay has it
+PARTS = {"any": 30, "normal": 8}
+"""Heads by kind; of those of the kind `any` some have no hemorrhage."""
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+BINS = 10
+WORST = 10
+ALL = "all"
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+
+
+@dataclass
+class Score:
+    """One head by one bundle.
+
+    Attributes:
+        name: of the head.
+        ml: volume of its hemorrhage.
+        dice: of any hemorrhage; 1 where there is none and none was found.
+        found: whether a voxel of it was found; None without hemorrhage.
+        false_ml: what was found where there is none.
+        found_at, false_ml_at: the same by threshold of the probability.
+        bins: (2, BINS) voxels with a probability of at least 0.01 by tenth, and how many of them bleed.
+        types: voxels by type: true, found, both.
+        picture: slices for the gallery.
+    """
+
+    name: str
+    ml: float
+    dice: float
+    found: bool | None
+    false_ml: float
+    found_at: list[bool]
+    false_ml_at: list[float]
+    bins: np.ndarray
+    types: dict[str, tuple[int, int, int]]
+    picture: OverlayCase | None = field(default=None, repr=False)
+
+
+def make_heads(folder: Path, anatomy: Path) -> list[dict[str, Any]]:
+    """Datalist entries with absolute paths; heads that are in the folder are kept."""
+    items = []
+    for number, (kind, cases) in enumerate(PARTS.items()):
+        datalist = write_phantoms(
+            folder / kind, cases, SEED + number, kind=kind, folds=1, anatomy=anatomy, maps=list(MAPS)
+        )
+        for item in json.loads(datalist.read_text())["training"]:
+            paths = {key: datalist.parent / item[key] for key in ("image", "classes")}
+            items.append({"case": f"{kind}_{item['case']}", **paths})
+    return items
+
+
+def score(name: str, image: Any, classes: Any, label: Any, probability: Any) -> Score:
+    """Compare one label map (X, Y, Z) with the classes of the truth (X, Y, Z).
+
+    Args:
+        name: of the head.
+        image: MetaTensor (1, X, Y, Z), HU.
+        classes: truth, values of `CLASS_VALUES`.
+        label: what was found, the same values, or 1 for any.
+        probability: of any hemorrhage.
+    """
+    spacing = [float(mm) for mm in image.pixdim]
+    ml = float(np.prod(spacing)) / 1000
+    truth, found = classes > 0, label > 0
+    both, either = int((truth & found).sum()), int(truth.sum()) + int(found.sum())
+    above = [probability >= threshold for threshold in THRESHOLDS]
+    known = probability >= 0.01
+    tenths = (probability[known] * BINS).long().clamp(max=BINS - 1)
+    bins = [torch.bincount(tenths[chosen], minlength=BINS) for chosen in (slice(None), truth[known])]
+    types = {
+        kind: (
+            int((classes == value).sum()),
+            int((label == value).sum()),
+            int(((classes == value) & (label == value)).sum()),
+        )
+        for kind, value in CLASS_VALUES.items()
+    }
+    bleeds = bool(truth.any())
+    return Score(
+        name=name,
+        ml=int(truth.sum()) * ml,
+        dice=2 * both / either if either else 1.0,
+        found=both > 0 if bleeds else None,
+        false_ml=int((found & ~truth).sum()) * ml,
+        found_at=[bool((one & truth).any()) for one in above],
+        false_ml_at=[int((one & ~truth).sum()) * ml for one in above],
+        bins=torch.stack(bins).numpy(),
+        types=types,
+        picture=OverlayCase(name, image[0].half(), found, truth, spacing),
+    )
+
+
+def run(names: Sequence[str], items: Sequence[dict[str, Any]]) -> dict[str, list[Score]]:
+    """Scores by bundle, and of their vote where there are several."""
+    models = {}
+    for name in names:
+        folder = find_bundle(name, "configs/inference.yaml")
+        models[name] = BundleModel(folder, find_weights(folder))
+    scores: dict[str, list[Score]] = {name: [] for name in [*names, *([ALL] if len(names) > 1 else [])]}
+    for number, item in enumerate(items, 1):
+        image = read_volume(item["image"], orientation=None)
+        classes = read_label(item["classes"], orientation=None).as_tensor()[0].to(torch.uint8)
+        parts: list[Segmentation] = []
+        for name, model in models.items():
+            parts.append(model.segment(image, uncertainty=False))
+            values = {key: CLASS_VALUES.get(word.lower()) for key, word in model.names.items()}
+            label = parts[-1].label.clone()
+            for key, value in values.items():  # a bundle of one type calls it 1
+                label[parts[-1].label == key] = value or 1
+            probability = torch.as_tensor(parts[-1].probability)
+            scores[name].append(score(item["case"], image, classes, label, probability))
+        if ALL in scores:
+            mean = torch.stack([torch.as_tensor(part.probability) for part in parts]).mean(0)
+            scores[ALL].append(score(item["case"], image, classes, consensus(parts), mean))
+        print(f"{number}/{len(items)} {item['case']}", flush=True)
+        for own in scores.values():  # pictures of the worst alone are kept
+            ranked = sorted((one for one in own if one.picture is not None), key=badness, reverse=True)
+            for one in ranked[WORST:]:
+                one.picture = None
+    return scores
+
+
+def badness(one: Score) -> tuple[float, float]:
+    """How bad a head went: its Dice first, then the false volume."""
+    return (1 - one.dice, one.false_ml)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--anatomy", type=Path, required=True, help="folder of label maps")
+    parser.add_argument("--heads", type=Path, help="folder that keeps the heads")
+    parser.add_argument("--bundle", nargs="*", default=every_bundle())
+    parser.add_argument("--write", action="store_true", help="write docs/results/unseen.md")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        items = make_heads(args.heads or Path(temporary), args.anatomy)
+        scores = run(args.bundle, items)
+    page = make_page(scores, THRESHOLDS, machine())
+    print(f"\n{page}")
+    if args.write:
+        pictures = [draw_curves(scores, THRESHOLDS, RESULTS / "unseen.png")]
+        for name, own in scores.items():
+            worst = sorted((one for one in own if one.picture is not None), key=badness, reverse=True)
+            pictures.append(draw_worst(worst, RESULTS / f"unseen_{name}.png"))
+        page += "".join(f"\n![{path.stem}]({path.name})\n" for path in pictures)
+        (RESULTS / "unseen.md").write_text(page)
+
+
+if __name__ == "__main__":
+    main()
