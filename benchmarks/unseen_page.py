@@ -32,8 +32,8 @@ never clinical ones.
 
 A head is *found* if a voxel of its hemorrhage is. *Sensitivity* is the share of heads with hemorrhage that
 are found, *specificity* that of the others where nothing is. *Found in 90 %* is the smallest volume from
-which on at least 90 % of the heads are found. *Macro Dice of types* is the mean over the types of the Dice of all
-voxels together.
+which on at least 90 % of the heads are found. *Macro Dice of types* is the mean over the types of the Dice of
+all voxels together.
 """
 OPERATING = """\
 Sensitivity by head, and mL of false blood per head, by threshold of the probability of any hemorrhage. What
