@@ -10,7 +10,7 @@ import typer
 from headct.cli.command import Keys, Scheduler, SchedulerFile, keys, names_if
 from tools.core.errors import InputError
 
-__all__ = ["abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021"]
+__all__ = ["abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021", "li2021_pretrained"]
 
 Size = Annotated[
     bool | None,
@@ -101,10 +101,9 @@ def abramova2022(
 
     Abramova 2022 (`instance2022` of `se_unet3d`): only with --fair.
     """
-    if not fair:
-        raise InputError("`headct reproduce abramova2022`: expected --fair, found no size")
     _run(
-        "abramova2022", "fair", out, work_dir, (jobs, scheduler, scheduler_file), settings,
+        "abramova2022", _only_fair("abramova2022", fair), out, work_dir, (jobs, scheduler, scheduler_file),
+        settings,
         rows=names_if(rows), anatomy=anatomy, finished=finished,
     )  # fmt: skip
 
@@ -141,6 +140,29 @@ def li2021(
         anatomy=anatomy,
         finished=finished,
     )
+
+
+def li2021_pretrained(
+    fair: Fair = False,
+    rows: Rows = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
+    out: Out = OUT,
+    work_dir: Work = WORK,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    scheduler_file: SchedulerFile = None,
+    settings: Keys = None,
+) -> None:
+    """An encoder trained on ImageNet.
+
+    Li 2021 (`unetpp_pretrained`): frozen, trained too, or from scratch, by number of heads; only with --fair.
+    """
+    _run(
+        "li2021-pretrained", _only_fair("li2021-pretrained", fair), out, work_dir,
+        (jobs, scheduler, scheduler_file), settings,
+        rows=names_if(rows), anatomy=anatomy, finished=finished,
+    )  # fmt: skip
 
 
 def hssayeni2020(
@@ -224,6 +246,13 @@ def _size(paper: str, quick: bool | None, fair: bool | None = None) -> str:
         found = "none" if not sizes else " and ".join(f"--{size}" for size in sizes)
         raise InputError(f"`headct reproduce {paper}`: expected one of {known}, found {found}")
     return sizes[0]
+
+
+def _only_fair(paper: str, fair: bool) -> str:
+    """The one size of a paper that has no other."""
+    if not fair:
+        raise InputError(f"`headct reproduce {paper}`: expected --fair, found no size")
+    return "fair"
 
 
 def _numbers(text: str | None) -> list[int] | None:
