@@ -167,10 +167,13 @@ def li2021_pretrained(
 
 def hssayeni2020(
     quick: Size = None,
+    fair: Fair = False,
     root: Root = None,
     rows: Rows = None,
-    folds: Annotated[int, typer.Option(help="Number of folds by patient.")] = 5,
+    folds: Annotated[int | None, typer.Option(help="Number of folds by patient; default: 5.")] = None,
     only_folds: OnlyFolds = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
     out: Out = OUT,
     work_dir: Work = WORK,
     jobs: Jobs = 1,
@@ -183,9 +186,10 @@ def hssayeni2020(
     Hssayeni 2020 (`dunet`): scores by patient, type of hemorrhage and age.
     """
     _run(
-        "hssayeni2020", _size("hssayeni2020", quick), out, work_dir, (jobs, scheduler, scheduler_file),
+        "hssayeni2020", _size("hssayeni2020", quick, fair), out, work_dir, (jobs, scheduler, scheduler_file),
         settings,
         root=root, rows=names_if(rows), folds=folds, only_folds=_numbers(only_folds),
+        anatomy=anatomy, finished=finished,
     )  # fmt: skip
 
 
@@ -238,13 +242,14 @@ def _run(
     reproduce(paper, size, out, work_dir, Workers(*workers), overrides, **options)
 
 
-def _size(paper: str, quick: bool | None, fair: bool | None = None) -> str:
-    """The one size that was chosen; `fair` is None for a paper that has none."""
+def _size(paper: str, quick: bool | None, fair: bool) -> str:
+    """The one size that was chosen."""
     sizes = [name for name, chosen in (("quick", quick), ("fair", fair), ("full", quick is False)) if chosen]
     if len(sizes) != 1:
-        known = "--quick and --full" if fair is None else "--quick, --fair and --full"
         found = "none" if not sizes else " and ".join(f"--{size}" for size in sizes)
-        raise InputError(f"`headct reproduce {paper}`: expected one of {known}, found {found}")
+        raise InputError(
+            f"`headct reproduce {paper}`: expected one of --quick, --fair and --full, found {found}"
+        )
     return sizes[0]
 
 

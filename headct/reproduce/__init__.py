@@ -27,7 +27,7 @@ T = TypeVar("T")
 PAPERS = ("abramova2021", "li2021", "hssayeni2020", "dunet")
 """Papers that have the sizes `quick` and `full`."""
 SIZES = ("quick", "fair", "full")
-FAIR = ("abramova2021", "abramova2022", "dunet", "li2021", "li2021-pretrained")
+FAIR = ("abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021", "li2021-pretrained")
 """Papers that have a fair test; of `li2021` a second one, of its networks with an encoder from ImageNet."""
 SHOWN_AS = {"anatomy": "MAPS"}
 """Options whose value, a folder of this machine, is no part of the command that a page shows."""

@@ -84,7 +84,7 @@ def test_makes_phantoms(tmp_path):
          "looks like a number or a list), found 2024"),
         ("score folder 1 2 --classes 1=", "--classes: expected VALUE=NAME, such as 3=ivh, found '1='"),
         ("reproduce hssayeni2020",
-         "`headct reproduce hssayeni2020`: expected one of --quick and --full, found none"),
+         "`headct reproduce hssayeni2020`: expected one of --quick, --fair and --full, found none"),
         ("reproduce dunet",
          "`headct reproduce dunet`: expected one of --quick, --fair and --full, found none"),
         ("reproduce abramova2022", "`headct reproduce abramova2022`: expected --fair, found no size"),
