@@ -86,6 +86,7 @@ _group(
         "abramova2021": reproduce.abramova2021,
         "abramova2022": reproduce.abramova2022,
         "li2021": reproduce.li2021,
+        "li2021-pretrained": reproduce.li2021_pretrained,
         "hssayeni2020": reproduce.hssayeni2020,
         "dunet": reproduce.dunet,
     },

@@ -10,7 +10,7 @@ import typer
 from headct.cli.command import Keys, Scheduler, SchedulerFile, keys, names_if
 from tools.core.errors import InputError
 
-__all__ = ["abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021"]
+__all__ = ["abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021", "li2021_pretrained"]
 
 Size = Annotated[
     bool | None,
@@ -101,10 +101,9 @@ def abramova2022(
 
     Abramova 2022 (`instance2022` of `se_unet3d`): only with --fair.
     """
-    if not fair:
-        raise InputError("`headct reproduce abramova2022`: expected --fair, found no size")
     _run(
-        "abramova2022", "fair", out, work_dir, (jobs, scheduler, scheduler_file), settings,
+        "abramova2022", _only_fair("abramova2022", fair), out, work_dir, (jobs, scheduler, scheduler_file),
+        settings,
         rows=names_if(rows), anatomy=anatomy, finished=finished,
     )  # fmt: skip
 
@@ -143,12 +142,38 @@ def li2021(
     )
 
 
+def li2021_pretrained(
+    fair: Fair = False,
+    rows: Rows = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
+    out: Out = OUT,
+    work_dir: Work = WORK,
+    jobs: Jobs = 1,
+    scheduler: Scheduler = None,
+    scheduler_file: SchedulerFile = None,
+    settings: Keys = None,
+) -> None:
+    """An encoder trained on ImageNet.
+
+    Li 2021 (`unetpp_pretrained`): frozen, trained too, or from scratch, by number of heads; only with --fair.
+    """
+    _run(
+        "li2021-pretrained", _only_fair("li2021-pretrained", fair), out, work_dir,
+        (jobs, scheduler, scheduler_file), settings,
+        rows=names_if(rows), anatomy=anatomy, finished=finished,
+    )  # fmt: skip
+
+
 def hssayeni2020(
     quick: Size = None,
+    fair: Fair = False,
     root: Root = None,
     rows: Rows = None,
-    folds: Annotated[int, typer.Option(help="Number of folds by patient.")] = 5,
+    folds: Annotated[int | None, typer.Option(help="Number of folds by patient; default: 5.")] = None,
     only_folds: OnlyFolds = None,
+    anatomy: Anatomy = None,
+    finished: Finished = None,
     out: Out = OUT,
     work_dir: Work = WORK,
     jobs: Jobs = 1,
@@ -161,9 +186,10 @@ def hssayeni2020(
     Hssayeni 2020 (`dunet`): scores by patient, type of hemorrhage and age.
     """
     _run(
-        "hssayeni2020", _size("hssayeni2020", quick), out, work_dir, (jobs, scheduler, scheduler_file),
+        "hssayeni2020", _size("hssayeni2020", quick, fair), out, work_dir, (jobs, scheduler, scheduler_file),
         settings,
         root=root, rows=names_if(rows), folds=folds, only_folds=_numbers(only_folds),
+        anatomy=anatomy, finished=finished,
     )  # fmt: skip
 
 
@@ -216,14 +242,22 @@ def _run(
     reproduce(paper, size, out, work_dir, Workers(*workers), overrides, **options)
 
 
-def _size(paper: str, quick: bool | None, fair: bool | None = None) -> str:
-    """The one size that was chosen; `fair` is None for a paper that has none."""
+def _size(paper: str, quick: bool | None, fair: bool) -> str:
+    """The one size that was chosen."""
     sizes = [name for name, chosen in (("quick", quick), ("fair", fair), ("full", quick is False)) if chosen]
     if len(sizes) != 1:
-        known = "--quick and --full" if fair is None else "--quick, --fair and --full"
         found = "none" if not sizes else " and ".join(f"--{size}" for size in sizes)
-        raise InputError(f"`headct reproduce {paper}`: expected one of {known}, found {found}")
+        raise InputError(
+            f"`headct reproduce {paper}`: expected one of --quick, --fair and --full, found {found}"
+        )
     return sizes[0]
+
+
+def _only_fair(paper: str, fair: bool) -> str:
+    """The one size of a paper that has no other."""
+    if not fair:
+        raise InputError(f"`headct reproduce {paper}`: expected --fair, found no size")
+    return "fair"
 
 
 def _numbers(text: str | None) -> list[int] | None:

@@ -27,8 +27,8 @@ T = TypeVar("T")
 PAPERS = ("abramova2021", "li2021", "hssayeni2020", "dunet")
 """Papers that have the sizes `quick` and `full`."""
 SIZES = ("quick", "fair", "full")
-FAIR = ("abramova2021", "abramova2022", "dunet", "li2021")
-"""Papers that have a fair test."""
+FAIR = ("abramova2021", "abramova2022", "dunet", "hssayeni2020", "li2021", "li2021-pretrained")
+"""Papers that have a fair test; of `li2021` a second one, of its networks with an encoder from ImageNet."""
 SHOWN_AS = {"anatomy": "MAPS"}
 """Options whose value, a folder of this machine, is no part of the command that a page shows."""
 NOT_SHOWN = ("finished",)
@@ -102,7 +102,7 @@ def reproduce(
     having = FAIR if size == "fair" else PAPERS
     if paper not in having:
         raise InputError(f"--{size}: expected one of the papers {', '.join(having)}, found {paper}")
-    part = f"{paper}_fair" if size == "fair" else paper
+    part = (f"{paper}_fair" if size == "fair" else paper).replace("-", "_")
     module, keys = importlib.import_module(f"{__name__}.{part}"), keys or {}
     known = {one.name: one.default for one in fields(module.Options)}
     for name, value in options.items():

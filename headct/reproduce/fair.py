@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,7 @@ def run_test(
     rows: Mapping[str, FairRow],
     heads: FairHeads,
     keys: Mapping[str, Any],
+    own_data: Callable[[str, Path], Path] | None = None,
 ) -> FairTest:
     """Make the heads, but those that are there, and train and score the rows that were asked for on them.
 
@@ -157,6 +158,8 @@ def run_test(
         rows: all rows of the paper.
         heads: what to make.
         keys: of all configurations; those of the command go first, and a row's own before them.
+        own_data: writes the datalist of a row, from its name and the datalist of all heads; None where every
+            row takes that one.
 
     Raises:
         InputError: an unknown row; see `write_fair_heads` and `run_rows`.
@@ -164,6 +167,10 @@ def run_test(
     names = among(tuple(rows) if options.rows is None else options.rows, tuple(rows), "rows")
     chosen = {name: row for name, row in rows.items() if name in names}
     datalist = write_fair_heads(setting.work_dir / "data", options.anatomy, heads)
+    if own_data is not None:
+        for name, row in chosen.items():
+            own = {"dataset_dir": own_data(name, datalist).parent}
+            chosen[name] = replace(row, keys={**row.keys, **own})
     every = {**keys, "dataset_dir": datalist.parent, "cache_dir": setting.work_dir / "cache", **setting.keys}
     folder = setting.work_dir / "runs"
     tables = run_rows(chosen, bundle, folder, every, setting.jobs, options.finished)

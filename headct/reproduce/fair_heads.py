@@ -7,6 +7,7 @@ on of the last. So a network that has learned a person's anatomy by heart gains 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,10 @@ from tools.core.tables import write_json
 from tools.phantom.anatomy.maps import list_maps, stem
 from tools.phantom.writer import write_phantoms
 
-__all__ = ["FairHeads", "divide_maps", "write_fair_heads"]
+__all__ = ["FairHeads", "divide_maps", "write_fair_heads", "write_fewer_heads"]
 
 TEST_SHARE = 0.3
-FILES = ("image", "label", "classes", "brain", "ventricles", "truth")
+FILES = {"image", "label", "classes", "brain", "ventricles", "truth"}
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,47 @@ def write_fair_heads(folder: Path, anatomy: str | Path | None, heads: FairHeads)
     return write_json(folder / "dataset.json", content)
 
 
+def write_fewer_heads(datalist: Path, folder: Path, count: int) -> Path:
+    """Write a datalist with fewer heads to train on; those that validate and test stay.
+
+    Args:
+        datalist: of `write_fair_heads`.
+        folder: to write `dataset.json` to.
+        count: heads to train on, the first ones, as many of each kind.
+
+    Raises:
+        InputError: they cannot be divided equally among the kinds, or there are fewer.
+    """
+    content = json.loads(datalist.read_text())
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for item in content["training"]:
+        if item["fold"] != 0:
+            kinds.setdefault(str(item["case"]).rsplit("_", 1)[0], []).append(item)
+    each, rest = divmod(count, max(len(kinds), 1))
+    if rest or not each or any(len(items) < each for items in kinds.values()):
+        there = ", ".join(f"{len(items)} {kind}" for kind, items in kinds.items()) or "none"
+        raise InputError(
+            f"{datalist}: expected {count} heads to train on, equally of each kind, found {there}"
+        )
+    kept = [item for items in kinds.values() for item in items[:each]]
+    validated = [item for item in content["training"] if item["fold"] == 0]
+    lists = {"training": [*kept, *validated], "testing": content["testing"]}
+    for part, items in lists.items():
+        content[part] = [
+            {
+                **item,
+                **{key: os.path.relpath(datalist.parent / item[key], folder) for key in FILES & item.keys()},
+            }
+            for item in items
+        ]
+    return write_json(folder / "dataset.json", content)
+
+
 def _entry(item: Mapping[str, Any], own: Path, part: str, fold: int) -> dict[str, Any]:
     """An entry of one kind's datalist as one of the whole."""
     number = str(item["case"]).removeprefix("case_")
     name = f"{'test_' if part == 'testing' else ''}{own.name}_{number}"
-    paths = {key: str(own / item[key]) for key in FILES if key in item}
+    paths = {key: str(own / item[key]) for key in FILES & item.keys()}
     entry = {**item, **paths, "case": name, "patient": name}
     entry.pop("fold", None)
     return entry if part == "testing" else {**entry, "fold": fold}

@@ -19,7 +19,8 @@ from typing import Any
 from headct.datasets import prepare
 from headct.reproduce import Setting, among
 from headct.reproduce.configurations import Configuration, run_configurations
-from headct.reproduce.li2021_page import Model, Scores, draw, make_page
+from headct.reproduce.li2021_page import Model, draw, make_page
+from headct.reproduce.slice_scores import Scores
 from headct.runs.find_bundle import BUNDLES
 from tools.core.errors import InputError
 from tools.core.tables import Row, write_json

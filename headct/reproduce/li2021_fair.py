@@ -9,7 +9,7 @@ from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_test
 from headct.reproduce.fair_slices import HEADS
 from headct.reproduce.li2021 import SMALL_MM2
 from headct.reproduce.li2021_fair_page import draw, make_page
-from headct.reproduce.li2021_page import Scores
+from headct.reproduce.slice_scores import seed_scores
 
 __all__ = ["KEYS", "ROWS", "STEPS", "Options", "reproduce"]
 
@@ -53,12 +53,6 @@ ROWS: dict[str, FairRow] = {
 def reproduce(setting: Setting, options: Options) -> str:
     """Train and score the networks, and return the page."""
     test = run_test(setting, options, BUNDLE, ROWS, HEADS, KEYS)
-    scores = {
-        name: {
-            seed: Scores.read(test.folder / f"{name}_seed_{seed}" / "run" / "eval" / "slice_metrics")
-            for seed in seeds
-        }
-        for name, seeds in test.tables.items()
-    }
+    scores = seed_scores(test)
     pictures = draw(scores, test.datalist, test.folder, setting.out)
     return make_page(setting.command, tuple(test.rows), scores, test.keys, pictures)

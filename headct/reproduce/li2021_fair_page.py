@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headct.reproduce.fair import not_run, seed_paired_table
+from headct.reproduce.fair import not_run
 from headct.reproduce.fair_slices import HEADS, by_head
 from headct.reproduce.li2021 import MODELS
-from headct.reproduce.li2021_page import Scores
 from headct.reproduce.outlines import draw_outlines, outlined
 from headct.reproduce.page import markdown, order_agreement, provenance
-from tools.core.markdown import table
+from headct.reproduce.slice_scores import Seeds
+from headct.reproduce.slice_tables import head_tests, scores_table
 from tools.report.plots import save_figure
 
 __all__ = ["draw", "make_page"]
 
-Seeds = Mapping[str, Mapping[int, Scores]]
 PAIRS = (
     ("UNet6", "UNet6Dil"),
     ("UNet6", "UNet6Flip"),
@@ -80,56 +78,13 @@ def make_page(
     method = METHOD.format(
         size, keys["network_def#features"], steps, keys["batch_size"], f"{keys['small_mm2']:g}"
     )
-    columns = ("dice", "hit", "recall")
-    heads = {
-        name: {seed: by_head(own.rows, columns) for seed, own in seeds.items()}
-        for name, seeds in scores.items()
-    }
     parts: list[str | Sequence[str]] = [about, method, not_run(rows, scores)]
-    parts += ["## All networks (table I)", _scores(scores)]
+    location = {name: model.location for name, model in MODELS.items() if model.location}
+    parts += ["## All networks (table I)", scores_table(scores, location, DICE)]
     parts.append(_order(scores))
-    for column, title in (("dice", "Dice"), ("hit", "location accuracy"), ("recall", "recall")):
-        tests = seed_paired_table(heads, PAIRS, column)
-        if tests:
-            parts += [f"## Paired tests: {title}", tests]
-    parts.append(
-        "Neighbouring slices are alike, so that a test compares the mean of each head's slices with lesion, "
-        "over the seeds that both rows have. "
-        "p-values are not corrected for their number."
-    )
+    parts += head_tests(scores, PAIRS)
     parts += [f"![{path.stem}]({path.name})" for path in pictures]
     return markdown("Li 2021 put to a fair test", *parts)
-
-
-def _over(seeds: Mapping[int, Scores], of: Callable[[Scores], float | None]) -> str:
-    """`mean ± sd` over seeds."""
-    values = [value for value in map(of, seeds.values()) if value is not None]
-    if not values:
-        return "no case"
-    text = f"{statistics.fmean(values):.3f}"
-    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.3f}"
-
-
-def _scores(scores: Seeds) -> list[str]:
-    lines = []
-    for name, seeds in scores.items():
-        location = MODELS[name].location if name in MODELS else None
-        cells = [name, str(len(seeds))]
-        for number, large in enumerate((True, False)):
-            cells.append(f"{location[number]:.3f}" if location else "")
-            cells.append(_over(seeds, partial(Scores.mean, column="hit", large=large)))
-        for number, column in enumerate(("dice", "iou")):
-            cells.append(f"{DICE[name][number]:.3f}" if name in DICE else "")
-            cells.append(_over(seeds, partial(Scores.mean, column=column)))
-        for large in (True, False):
-            cells.append(_over(seeds, partial(Scores.mean, column="dice", large=large)))
-        cells.append(_over(seeds, lambda own: own.mean("precision")))
-        cells.append(_over(seeds, lambda own: own.mean("recall")))
-        lines.append([*cells, _over(seeds, lambda own: own.area), _over(seeds, Scores.false_alarms)])
-    head = ["network", "seeds"]
-    for what in ("LA large", "LA small", "Dice", "IoU"):
-        head += [f"{what}, paper", what]
-    return table([*head, "Dice large", "Dice small", "precision", "recall", "PR area", "false alarms"], lines)
 
 
 def _order(scores: Seeds) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headct.reproduce.page import machine, markdown, order_agreement, provenance
-from headct.scores.tables import read_csv
+from headct.reproduce.slice_scores import Scores
 from tools.core.markdown import table
 from tools.core.tables import Row
 from tools.report.plots import save_figure
 
-__all__ = ["Model", "Scores", "draw", "make_page"]
+__all__ = ["Model", "draw", "make_page"]
 
 COMPARED = ("UNet6Gan", "DeepLabV3+", "FCN", "PSPNet", "RefineNet", "SegNet", "U-Net")
 
@@ -56,50 +54,6 @@ class Model:
     ms: tuple[float, float] | None = None
     bench: str | None = None
     backbone: str = ""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What an evaluation says of single slices.
-
-    Args:
-        rows: of `slice_metrics/per_case.csv`.
-        area: below the precision-recall curve of all pixels; None without any lesion.
-        curve: its recall and precision.
-    """
-
-    rows: Sequence[Row]
-    area: float | None = None
-    curve: tuple[Sequence[float], Sequence[float]] | None = field(default=None, repr=False)
-
-    @classmethod
-    def read(cls, folder: Path) -> Scores:
-        """From `eval/slice_metrics` of a run."""
-        summary = json.loads((folder / "summary.json").read_text())
-        area = summary["all"].get("precision_recall", {}).get("area")
-        curve = folder / "precision_recall.csv"
-        points = None
-        if curve.is_file():
-            with curve.open(newline="") as stream:
-                rows = list(csv.DictReader(stream))
-            recall, precision = ([float(row[name]) for row in rows] for name in ("recall", "precision"))
-            points = (recall, precision)
-        return cls(read_csv(folder / "per_case.csv"), area, points)
-
-    def lesions(self, large: bool | None = None) -> list[Row]:
-        """Slices that show a lesion: all, or the large or small ones."""
-        rows = [row for row in self.rows if row["large"] is not None]
-        return rows if large is None else [row for row in rows if bool(row["large"]) == large]
-
-    def mean(self, column: str, large: bool | None = None) -> float | None:
-        """Mean of a column over slices with lesion."""
-        values = [float(row[column]) for row in self.lesions(large)]
-        return float(np.mean(values)) if values else None
-
-    def false_alarms(self) -> float | None:
-        """Share of the slices without lesion where something was predicted."""
-        values = [float(row["false_alarm"]) for row in self.rows if row["large"] is None]
-        return float(np.mean(values)) if values else None
 
 
 def make_page(

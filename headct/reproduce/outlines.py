@@ -20,7 +20,7 @@ from headct.scores.overlay import (
 )
 from tools.core.files import write_bytes
 
-__all__ = ["draw_outlines", "outlined", "outlined_slices"]
+__all__ = ["COLUMNS", "draw_outlines", "outlined", "outlined_picks", "outlined_slices"]
 
 COLUMNS, DPI = 4, 72
 """Slices of a head, and pixels per inch, few since pages want small pictures."""
@@ -91,6 +91,30 @@ def outlined_slices(folder: Path, items: Sequence[Mapping[str, Any]], run: Path,
     return OverlayCase(
         title, image[..., numbers], torch.stack(preds, -1), truth[..., numbers], spacing, picks
     )
+
+
+def outlined_picks(
+    folder: Path,
+    items: Mapping[str, Mapping[str, Any]],
+    run: Path,
+    picks: Sequence[tuple[str, int]],
+    title: str,
+) -> OverlayCase:
+    """The same of chosen slices of several heads with one grid, in the order given.
+
+    Args:
+        folder: that the paths of the entries are relative to.
+        items: entries of the datalist, by case.
+        run: folder of a configuration, which holds `run/eval/predictions`.
+        picks: cases and numbers of their slices, which count from 1.
+        title: above the slices.
+    """
+    heads = {case: outlined(folder, items[case], run, title) for case, _ in picks}
+    stacks = {
+        name: torch.stack([getattr(heads[case], name)[..., number - 1] for case, number in picks], -1)
+        for name in ("image", "pred", "truth")
+    }
+    return OverlayCase(title, **stacks, spacing=heads[picks[0][0]].spacing, slices=list(range(len(picks))))
 
 
 def _volume(path: Path) -> tuple[torch.Tensor, list[float]]:

@@ -84,10 +84,12 @@ def test_makes_phantoms(tmp_path):
          "looks like a number or a list), found 2024"),
         ("score folder 1 2 --classes 1=", "--classes: expected VALUE=NAME, such as 3=ivh, found '1='"),
         ("reproduce hssayeni2020",
-         "`headct reproduce hssayeni2020`: expected one of --quick and --full, found none"),
+         "`headct reproduce hssayeni2020`: expected one of --quick, --fair and --full, found none"),
         ("reproduce dunet",
          "`headct reproduce dunet`: expected one of --quick, --fair and --full, found none"),
         ("reproduce abramova2022", "`headct reproduce abramova2022`: expected --fair, found no size"),
+        ("reproduce li2021-pretrained",
+         "`headct reproduce li2021-pretrained`: expected --fair, found no size"),
         ("reproduce dunet --fair --full",
          "`headct reproduce dunet`: expected one of --quick, --fair and --full, "
          "found --fair and --full"),
@@ -266,8 +268,9 @@ def test_choices_are_those_that_there_are():
 @pytest.mark.parametrize("paper", sorted({*PAPERS, *FAIR}))
 def test_papers_have_the_options_of_their_modules(paper):
     modules = [paper] * (paper in PAPERS) + [f"{paper}_fair"] * (paper in FAIR)
-    kinds = [importlib.import_module(f"headct.reproduce.{module}").Options for module in modules]
-    own = set(inspect.signature(getattr(reproduce, paper)).parameters)
+    names = [module.replace("-", "_") for module in modules]
+    kinds = [importlib.import_module(f"headct.reproduce.{name}").Options for name in names]
+    own = set(inspect.signature(getattr(reproduce, paper.replace("-", "_"))).parameters)
     sizes = {size for size, papers in (("quick", PAPERS), ("fair", FAIR)) if paper in papers}
     assert own - {*sizes, "out", "work_dir", "settings", *WHERE} == {
         f.name for kind in kinds for f in fields(kind)

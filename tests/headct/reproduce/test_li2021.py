@@ -8,7 +8,8 @@ import pytest
 
 from headct.reproduce import reproduce
 from headct.reproduce.li2021 import FULL, MODELS, QUICK, QUICK_GAN, SMALL_MM2
-from headct.reproduce.li2021_page import COMPARED, Scores, draw, make_page
+from headct.reproduce.li2021_page import COMPARED, draw, make_page
+from headct.reproduce.slice_scores import Scores
 from tools.core.errors import InputError
 from tools.core.tables import write_csv
 

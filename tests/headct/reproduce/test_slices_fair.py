@@ -15,8 +15,8 @@ from headct.reproduce.dunet_fair_page import make_page
 from headct.reproduce.fair_slices import by_head, split_slices
 from headct.reproduce.li2021_fair_page import draw
 from headct.reproduce.li2021_fair_page import make_page as li_page
-from headct.reproduce.li2021_page import Scores
 from headct.reproduce.outlines import outlined_slices
+from headct.reproduce.slice_scores import Scores
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
 from tools.data.datalist import load_datalist
 
