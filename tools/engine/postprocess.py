@@ -10,6 +10,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from tools.core.tensors import plain, with_metadata_of
+
 
 def label_from_probabilities(probabilities: Tensor, threshold: float = 0.5) -> Tensor:
     """Class values (1, spatial...) uint8: blood, of the likeliest type, where all types are likely enough.
@@ -18,10 +20,12 @@ def label_from_probabilities(probabilities: Tensor, threshold: float = 0.5) -> T
         probabilities: (1, spatial...), the lesion's; or (1 + types, spatial...), background first.
         threshold: least probability of blood, of all types together.
     """
+    given, probabilities = probabilities, plain(probabilities)
     blood = blood_probability(probabilities) >= threshold
-    if len(probabilities) == 1:
-        return blood.to(torch.uint8)
-    return blood * (probabilities[1:].argmax(0, keepdim=True) + 1).to(torch.uint8)
+    label = blood.to(torch.uint8)
+    if len(probabilities) > 1:  # in few voxels there is a choice, and over all of them argmax is slow
+        label[blood] = (probabilities[1:, blood[0]].argmax(0) + 1).to(torch.uint8)
+    return with_metadata_of(given, label)
 
 
 def blood_probability(probabilities: Tensor) -> Tensor:
