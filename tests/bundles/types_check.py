@@ -10,9 +10,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from headct.predict.model.bundle import BundleModel
 from tests.bundles.runs import check_inferred, held_out_case, workflow
 from tools.phantom import write_phantoms
 
+KINDS = ["epidural", "intraparenchymal", "intraventricular", "subarachnoid", "subdural"]
 __all__ = ["MADE", "check_types", "typed_data"]
 
 MADE = {  # of no label maps here
@@ -63,6 +65,10 @@ def check_types(
     workflow("infer", files[0], "evaluate.yaml", *files[1:], **data, **folders, **small).run()
     columns = (folder / "metrics" / "per_case.csv").read_text().splitlines()[0].split(",")
     assert "dice_iph" in columns
+    names = BundleModel(
+        Path.cwd(), [folder / "model.pt"]
+    ).names  # of these weights, whatever those that ship are
+    assert [name.split()[0] for name in names.values()] == KINDS
     case = held_out_case(str(data["dataset_dir"]))
     found = nib.load(folder / "predictions" / f"{case['case']}_seg.nii.gz").get_fdata()
     assert set(np.unique(found)) <= set(range(6))

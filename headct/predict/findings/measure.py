@@ -188,7 +188,7 @@ def _model(model: BundleModel, result: Segmentation, voxel_ml: float) -> Model:
         sha256=model.sha256,
         volume_ml=float(counts[1:].sum()) * voxel_ml,
         class_volumes_ml={name: float(counts[value]) * voxel_ml for value, name in model.names.items()},
-        segments=_segments(meta, formats),
+        segments=_segments(meta, formats, model.names),
         trained_on=str(model.notes.get("trained_on") or meta.get("data_source") or "not stated"),
         intended_use=str(meta.get("intended_use", "Research use only, not a medical device.")),
         references=[str(text) for text in meta.get("references", [])],
@@ -196,12 +196,14 @@ def _model(model: BundleModel, result: Segmentation, voxel_ml: float) -> Model:
     )
 
 
-def _segments(meta: dict[str, Any], formats: dict[str, Any]) -> str:
-    """What the model calls hemorrhage, from its card: "1: intraparenchymal hemorrhage"."""
+def _segments(meta: dict[str, Any], formats: dict[str, Any], names: Mapping[int, str]) -> str:
+    """What the model calls hemorrhage, from its card, "1: intraparenchymal hemorrhage", or of its weights."""
     text = str(meta.get("pred_classes") or "")
     found = re.split(r"(?:^|,\s*)(?=\d+:)", text)
     kept = [re.sub(r"^\d+:\s*", "", part) for part in found if part and not part.startswith("0:")]
     channels = [str(c) for c in formats.get("channel_def", {}).values() if str(c) != "background"]
+    if len(channels) != len(names):  # weights of another kind than the card's
+        return ", ".join(names.values())
     return ", ".join(kept or channels) or "hemorrhage"
 
 

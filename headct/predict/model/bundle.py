@@ -23,6 +23,7 @@ from monai.data import MetaTensor, list_data_collate
 from monai.engines import default_prepare_batch
 from monai.transforms import AsDiscreted, Invertd, SaveImage, SaveImaged
 
+from headct.predict.model.class_names import class_names
 from tools.core.errors import InputError, first_line, input_error
 from tools.core.files import file_hash
 from tools.core.tensors import plain
@@ -178,7 +179,7 @@ class BundleModel:
             self.inferer.progress = progress
         amp = parser.get_parsed_content("amp") if "amp" in parser else False
         self._load_weights(network, amp, settings)
-        self.names = _class_names(self.metadata)
+        self.names = class_names(self.metadata, self.notes.get("out_channels"))
 
     def _load_weights(self, network: Any, amp: bool | str, settings: dict[str, Any] | None) -> None:
         if len(self.weights) > 1:
@@ -287,16 +288,6 @@ def _metadata(folder: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: expected values by key, found {type(metadata).__name__}")
     return metadata
-
-
-def _class_names(metadata: dict[str, Any]) -> dict[int, str]:
-    """Names of the values of the label map; a network of one channel has one class, 1."""
-    outputs = metadata.get("network_data_format", {}).get("outputs", {})
-    first: dict[str, Any] = next(iter(outputs.values()), {})
-    channels = {int(key): str(name) for key, name in first.get("channel_def", {}).items()}
-    if list(channels) == [0]:
-        return {1: channels[0]}
-    return {key: name for key, name in channels.items() if key > 0} or {1: "hemorrhage"}
 
 
 def _target(step: Any) -> Any:
