@@ -19,7 +19,16 @@ from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 from tools.core.files import nifti_image
 from tools.core.names import listed
-from tools.volumes.dicom_file import STORED, check_dicom_size, file_of, is_multi_frame, slice_headers
+from tools.volumes.dicom_file import (
+    STORED,
+    check_dicom_size,
+    file_of,
+    is_multi_frame,
+    number_of,
+    number_of_frames,
+    numbers_of,
+    slice_headers,
+)
 from tools.volumes.plain_dicom import write_plain_copies
 from tools.volumes.stack import corner_of, stack_slices
 from tools.volumes.straighten import is_straight, straighten
@@ -159,7 +168,7 @@ def series_of(headers: Mapping[Path, pydicom.Dataset]) -> list[Series]:
 
 def _likeness(header: pydicom.Dataset) -> tuple[Any, ...]:
     """What slices of one series have in common."""
-    axes = [round(float(v), 2) + 0.0 for v in header.get("ImageOrientationPatient") or []]
+    axes = [round(v, 2) + 0.0 for v in numbers_of(header, "ImageOrientationPatient")]
     keywords = ("PatientID", "Rows", "Columns", "PixelSpacing", "ConvolutionKernel", "ContrastBolusAgent")
     return (*axes, *(str(header.get(keyword, "")) for keyword in keywords))
 
@@ -228,8 +237,9 @@ def _check_pixels(file: Path, header: pydicom.Dataset) -> None:
     syntax = getattr(header, "file_meta", {}).get("TransferSyntaxUID", ExplicitVRLittleEndian)
     if syntax.is_compressed or syntax.is_deflated:
         return
-    values = int(header.get("NumberOfFrames", 1) or 1) * header.Rows * header.Columns
-    expected = values * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 16) // 8
+    values = number_of_frames(header) * header.Rows * header.Columns
+    values *= int(number_of(header, "SamplesPerPixel")) or 1
+    expected = values * (int(number_of(header, "BitsAllocated")) or 16) // 8
     stored = getattr(header, STORED, None)
     if stored is not None and stored < expected:
         raise InputError(

@@ -7,7 +7,9 @@ each frame (DICOM PS3.3, C.7.6.16 and C.8.15.3).
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,31 @@ GROUPS = (
 )  # fmt: skip
 
 
+def numbers_of(header: Dataset, keyword: str) -> list[float]:
+    """The numbers of an attribute; none where it is missing, or where one of them is no finite number.
+
+    Scanners and archives write decimal commas, words and zero bytes into attributes of numbers.
+    """
+    try:
+        value = header.get(keyword)  # pydicom makes some of them numbers here
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        numbers = [float(each) for each in (value if several else [value])]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def number_of(header: Dataset, keyword: str, otherwise: float = 0.0) -> float:
+    """The number of an attribute, or `otherwise` where there is not one."""
+    numbers = numbers_of(header, keyword)
+    return numbers[0] if len(numbers) == 1 else otherwise
+
+
+def number_of_frames(header: Dataset) -> int:
+    """How many images the file holds: 1 where it does not say so."""
+    return int(number_of(header, "NumberOfFrames")) or 1
+
+
 def read_dicom(file: Path, **options: Any) -> Dataset:
     """`pydicom.dcmread`, which also takes files without the preamble of part 10.
 
@@ -44,9 +71,9 @@ def read_dicom(file: Path, **options: Any) -> Dataset:
     check_dicom_size(file)
     image = pydicom.dcmread(file, force=True, **options)
     if not options.get("stop_before_pixels"):
-        frames = int(image.get("NumberOfFrames", 1) or 1)
-        values = frames * int(image.get("Rows", 0) or 0) * int(image.get("Columns", 0) or 0)
-        check_size(values * (int(image.get("BitsAllocated", 16) or 16) // 8 + 4), file)
+        rows, columns = (int(number_of(image, keyword)) for keyword in ("Rows", "Columns"))
+        each = int(number_of(image, "BitsAllocated")) or 16
+        check_size(number_of_frames(image) * rows * columns * (each // 8 + 4), file)
     return image
 
 
@@ -79,7 +106,7 @@ def _check_deflated(file: Path) -> None:
 
 def is_multi_frame(header: Dataset) -> bool:
     """Whether the file holds several images."""
-    return int(header.get("NumberOfFrames", 1) or 1) > 1
+    return number_of_frames(header) > 1
 
 
 def frame_headers(header: Dataset) -> list[Dataset]:
@@ -92,7 +119,7 @@ def frame_headers(header: Dataset) -> list[Dataset]:
         one header per frame, in the order of the pixels; none if the file does not describe its frames.
     """
     frames = list(header.get(PER_FRAME) or [])
-    if len(frames) != int(header.get("NumberOfFrames", 1) or 1):
+    if len(frames) != number_of_frames(header):
         return []
     common = Dataset()
     common.update({e.tag: e for e in header if e.keyword not in (SHARED, PER_FRAME, "PixelData")})

@@ -12,7 +12,7 @@ import numpy as np
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 from tools.core.names import listed
-from tools.volumes.dicom_file import file_of, read_dicom
+from tools.volumes.dicom_file import file_of, number_of, numbers_of, read_dicom
 
 with extra_packages("reading DICOM"):
     import pydicom
@@ -64,9 +64,9 @@ def stack_slices(
 
 def corner_of(header: pydicom.Dataset) -> np.ndarray | None:
     """RAS+ mm of the last row's first pixel, which dcm2niix makes the first voxel; None if not stated."""
-    if not all(header.get(keyword) for keyword in PLANE):
+    axes, position, spacing = (np.array(numbers_of(header, keyword)) for keyword in PLANE)
+    if (len(axes), len(position), len(spacing)) != (6, 3, 2):
         return None
-    axes, position, spacing = (np.array(header.get(keyword), dtype=float) for keyword in PLANE)
     return (position + (int(header.Rows) - 1) * spacing[0] * axes[3:]) * (-1, -1, 1)
 
 
@@ -76,14 +76,10 @@ def vector(file: Path, header: pydicom.Dataset, keyword: str, count: int) -> np.
     Raises:
         InputError: it has others.
     """
-    value = header.get(keyword)
-    try:
-        numbers = np.array([float(v) for v in value], dtype=float)
-    except (TypeError, ValueError):
-        numbers = np.empty(0)
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{file}: expected {count} numbers in {keyword}, found {value}")
-    return numbers
+    numbers = numbers_of(header, keyword)
+    if len(numbers) != count:
+        raise InputError(f"{file}: expected {count} numbers in {keyword}, found {header.get(keyword)}")
+    return np.array(numbers)
 
 
 def _height(header: pydicom.Dataset) -> float:
@@ -142,7 +138,7 @@ def in_one_plane(headers: Headers) -> tuple[dict[Path, pydicom.Dataset], list[Pa
 def _is_beside(header: pydicom.Dataset) -> bool:
     """Whether an image is a scout, a page or a picture by what its header says."""
     kind = {str(part).upper() for part in header.get("ImageType") or []}
-    if "LOCALIZER" in kind or int(header.get("SamplesPerPixel", 1) or 1) != 1:
+    if "LOCALIZER" in kind or number_of(header, "SamplesPerPixel", 1) != 1:
         return True
     if all(header.get(keyword) for keyword in PLANE):
         return False
@@ -230,7 +226,7 @@ def _is_one_stack(slices: Headers) -> bool:
     steps = np.diff(sorted(_heights(slices)))
     if len(steps) < 1 or steps.min() < SAME_MM:
         return False
-    thick = float(np.median([_number(header.get("SliceThickness")) for header in slices.values()]))
+    thick = float(np.median([number_of(header, "SliceThickness") for header in slices.values()]))
     return bool(steps.min() >= 0.8 * thick if thick > 0 else steps.max() <= 1.1 * steps.min())
 
 
@@ -239,7 +235,7 @@ def _divisions(slices: Headers) -> Iterator[tuple[str, list[dict[Path, pydicom.D
     for keyword in ("AcquisitionNumber", "AcquisitionUID", "AcquisitionTime", "TemporalPositionIdentifier"):
         if all(header.get(keyword) not in (None, "") for header in slices.values()):
             yield keyword, _grouped(slices, {file: str(h.get(keyword)) for file, h in slices.items()})
-    order = {file: _number(header.get("InstanceNumber")) for file, header in slices.items()}
+    order = {file: number_of(header, "InstanceNumber") for file, header in slices.items()}
     if len(set(order.values())) == len(slices):
         files = sorted(slices, key=lambda file: order[file])
         steps = np.diff([_height(slices[file]) for file in files])
@@ -298,7 +294,7 @@ def _check_steps(slices: list[tuple[Path, pydicom.Dataset]], allow_gaps: bool, a
     steps = np.diff([_height(header) for _, header in slices])
     if len(steps) < 2:
         return []
-    thickness = np.array([_number(header.get("SliceThickness")) for _, header in slices])
+    thickness = np.array([number_of(header, "SliceThickness") for _, header in slices])
     beside = np.maximum(thickness[:-1], thickness[1:])
     wide = np.array([_is_gap(steps, i, float(beside[i])) for i in range(len(steps))])
     if not wide.any():
@@ -334,13 +330,6 @@ def _nearest(steps: np.ndarray, wide: np.ndarray, i: int) -> float:
     usual = np.flatnonzero(~wide)
     away = np.abs(usual - i)
     return float(max(steps[usual[away == away.min()]]))
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def _count(n: int, what: str) -> str:

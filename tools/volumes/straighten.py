@@ -17,6 +17,8 @@ MOST = 2  # times as many slices as there were
 
 def is_straight(affine: np.ndarray, positions: np.ndarray) -> bool:
     """Whether slices at these positions are a volume already; arguments as for `straighten`."""
+    if len(positions) < 2:
+        return True
     across, along, up = _offsets(affine, positions)
     steps = np.diff(up)
     leaning = max(np.ptp(across), np.ptp(along)) > SHIFT

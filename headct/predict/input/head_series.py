@@ -14,7 +14,14 @@ from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 from tools.core.names import listed
 from tools.volumes.dicom import Series, series_of
-from tools.volumes.dicom_file import file_of, is_multi_frame, read_dicom, slice_headers
+from tools.volumes.dicom_file import (
+    file_of,
+    is_multi_frame,
+    number_of,
+    numbers_of,
+    read_dicom,
+    slice_headers,
+)
 from tools.volumes.stack import in_one_plane, stack_slices
 
 with extra_packages("reading DICOM"):
@@ -52,7 +59,7 @@ class HeadSeries:
     @property
     def thickness(self) -> float:
         """Slice thickness in mm, 0 if not stated."""
-        return _number(self.first.get("SliceThickness"))
+        return number_of(self.first, "SliceThickness")
 
 
 def head_series(study: Study) -> list[HeadSeries]:
@@ -265,7 +272,7 @@ def _geometry_notes(headers: list[pydicom.Dataset]) -> list[str]:
             f"resampling, the DICOM SEG lies "
             "on the original slices."
         )
-    thick = max(_number(header.get("SliceThickness")) for header in headers)
+    thick = max(number_of(header, "SliceThickness") for header in headers)
     if thick > 0 and float(np.median(steps)) > 1.6 * thick:
         notes.append(
             f"Slices are {thick:g} mm thick and {float(np.median(steps)):.1f} mm apart: what lies between "
@@ -294,15 +301,15 @@ def _unusable(headers: dict[Path, pydicom.Dataset], slices: dict[Path, pydicom.D
     named = len(slices) <= FEW_SCOUTS and is_scout(first.get("SeriesDescription"))
     if named or is_scout(" ".join(map(str, first.get("ImageType") or []))):
         return "a scout view"
-    if int(first.get("SamplesPerPixel", 1)) != 1:
+    if number_of(first, "SamplesPerPixel", 1) != 1:
         return "colour pictures"
     if any(is_multi_frame(header) for header in headers.values()) and len(headers) > 1:
         return "several multi-frame images, of which one is supported"
     if not slices:
         return "a multi-frame image that does not say where its frames lie"
-    axes = next(iter(slices.values())).get("ImageOrientationPatient")
-    if axes is not None and len(axes) == 6:
-        normal = np.cross(np.array(axes[:3], float), np.array(axes[3:], float))
+    axes = numbers_of(next(iter(slices.values())), "ImageOrientationPatient")
+    if len(axes) == 6:
+        normal = np.cross(axes[:3], axes[3:])
         if abs(normal[2]) < 0.7:
             return "not axial"
     if len(slices) < 2:
@@ -352,10 +359,3 @@ def _unsuitable(first: pydicom.Dataset) -> str:
 
 def _not_original(s: HeadSeries) -> bool:
     return "ORIGINAL" not in [str(part).upper() for part in s.first.get("ImageType") or ["ORIGINAL"]]
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return 0.0
