@@ -34,7 +34,8 @@ def predict(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="File of weights for each bundle, separated by commas; a pattern makes an ensemble."
+            help="Weights for each bundle, separated by commas: a file, or the name of one in its `models`; "
+            "a pattern makes an ensemble."
         ),
     ] = None,
     series: Annotated[

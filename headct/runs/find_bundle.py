@@ -107,12 +107,19 @@ def check_keys(folder: Path, files: Sequence[str], keys: Mapping[str, Any]) -> C
 
 
 def find_weights(folder: Path, weights: str | Path | None = None) -> list[Path]:
-    """The weights of a bundle: `models/model.pt`, a file, or all files of a pattern (an ensemble's members).
+    """The weights of a bundle: its own, others, or all files of a pattern (an ensemble's members).
+
+    Args:
+        folder: of the bundle.
+        weights: a file, a pattern, or the name of a file in `models/` without its suffix; None is `model`.
 
     Raises:
         InputError: there are none.
     """
     if weights is not None:
+        named = folder / "models" / f"{weights}.pt"
+        if Path(weights).name == str(weights) and named.is_file() and not Path(weights).exists():
+            return [named]
         exact = Path(weights).is_file()  # a name may hold the brackets of a pattern
         return [path.resolve() for path in ([Path(weights)] if exact else find_checkpoints(weights))]
     path = folder / "models" / "model.pt"

@@ -80,3 +80,17 @@ def test_weights_are_one_file_or_those_of_a_pattern(bundle, tmp_path):
     assert find_weights(bundle, brackets) == [brackets]
     with pytest.raises(InputError, match="found no such file"):
         find_weights(bundle, tmp_path / "*.pt")
+
+
+def test_further_weights_of_a_bundle_by_their_name(bundle, tmp_path, monkeypatch):
+    """A file or folder of that name where the command runs goes first."""
+    (bundle / "models").mkdir()
+    for name in ("model", "types"):
+        (bundle / "models" / f"{name}.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_weights(bundle) == [bundle / "models" / "model.pt"]
+    assert find_weights(bundle, "types") == [bundle / "models" / "types.pt"]
+    with pytest.raises(InputError, match=r"other: expected weights .*, found no such file"):
+        find_weights(bundle, "other")
+    Path("types").touch()
+    assert find_weights(bundle, "types") == [tmp_path / "types"]
