@@ -18,7 +18,8 @@ class PredictOptions:
     What is predicted, and with what:
 
     Attributes:
-        weights: of each bundle instead of its `models/model.pt`; a pattern that matches several files makes
+        weights: of each bundle instead of its `models/model.pt`: a file, or the name of another in its
+            `models`; a pattern that matches several files makes
             an ensemble, whose members' disagreement is the uncertainty.
         series: number or UID of the DICOM series to take; None takes the head CT without contrast.
         allow_gaps: take a DICOM series of which slices are missing, with a warning.
