@@ -1,8 +1,8 @@
 """`headct reproduce PAPER`: a paper's tables on the data at hand, beside the paper's own figures.
 
 One module per paper, with a dataclass `Options` of what can be chosen there, and a function
-`reproduce(setting, options)` that runs what the paper compared and returns the page; and one more,
-`PAPER_fair`, for each paper whose main claim is put to a fair test (`headct.reproduce.fair`).
+`reproduce(setting, options)` that runs what the paper compared and returns the page; and one more in
+`headct.reproduce.fair` for each paper whose main claim is put to a fair test.
 """
 
 from __future__ import annotations
@@ -102,8 +102,10 @@ def reproduce(
     having = FAIR if size == "fair" else PAPERS
     if paper not in having:
         raise InputError(f"--{size}: expected one of the papers {', '.join(having)}, found {paper}")
-    part = (f"{paper}_fair" if size == "fair" else paper).replace("-", "_")
-    module, keys = importlib.import_module(f"{__name__}.{part}"), keys or {}
+    part = paper.replace("-", "_")
+    module = importlib.import_module(f"{__name__}.fair.{part}" if size == "fair" else f"{__name__}.{part}")
+    part += "_fair" * (size == "fair")
+    keys = keys or {}
     known = {one.name: one.default for one in fields(module.Options)}
     for name, value in options.items():
         if value is not None and name not in known:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headct.reproduce.fair import FairTest
+from headct.reproduce.fair.rows import FairTest
 from headct.scores.tables import read_csv
 from tools.core.tables import Row
 

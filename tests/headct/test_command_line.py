@@ -267,7 +267,7 @@ def test_choices_are_those_that_there_are():
 
 @pytest.mark.parametrize("paper", sorted({*PAPERS, *FAIR}))
 def test_papers_have_the_options_of_their_modules(paper):
-    modules = [paper] * (paper in PAPERS) + [f"{paper}_fair"] * (paper in FAIR)
+    modules = [paper] * (paper in PAPERS) + [f"fair.{paper}"] * (paper in FAIR)
     names = [module.replace("-", "_") for module in modules]
     kinds = [importlib.import_module(f"headct.reproduce.{name}").Options for name in names]
     own = set(inspect.signature(getattr(reproduce, paper.replace("-", "_"))).parameters)

@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from headct.reproduce import hssayeni2020_fair as fair
-from headct.reproduce.hssayeni2020_fair_page import ages_table, draw, make_page, telling_slices
+from headct.reproduce.fair import hssayeni2020 as fair
+from headct.reproduce.fair.hssayeni2020_page import ages_table, draw, make_page, telling_slices
+from headct.reproduce.fair.thresholds import best_threshold, detection_tables, dice_by_threshold
 from headct.reproduce.slice_scores import Scores
-from headct.reproduce.thresholds import best_threshold, detection_tables, dice_by_threshold
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
 
 AGES = {"t": 30.0, "u": 50.0, "v": 40.0, "w": 70.0}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headct.reproduce import abramova2022_fair as fair
-from headct.reproduce.abramova2022_fair_page import PARTS, draw, make_page
+from headct.reproduce.fair import abramova2022 as fair
+from headct.reproduce.fair.abramova2022_page import PARTS, draw, make_page
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
 
 

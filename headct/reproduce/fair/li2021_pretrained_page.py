@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headct.reproduce.fair import not_run
-from headct.reproduce.fair_slices import HEADS
+from headct.reproduce.fair.rows import not_run
+from headct.reproduce.fair.slice_tables import head_tests, scores_table
+from headct.reproduce.fair.slices import HEADS
 from headct.reproduce.li2021 import MODELS
 from headct.reproduce.page import markdown, provenance
 from headct.reproduce.slice_scores import Seeds
-from headct.reproduce.slice_tables import head_tests, scores_table
 from tools.report.plots import save_figure
 
 __all__ = ["draw", "make_page", "pairs_of", "row_name"]

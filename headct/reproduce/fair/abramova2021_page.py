@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from headct.reproduce.abramova2021 import TABLES
-from headct.reproduce.fair import (
+from headct.reproduce.fair.dsc_tables import Part, count_of, dsc_boxes, part_of_page
+from headct.reproduce.fair.heads import FairHeads
+from headct.reproduce.fair.rows import (
     FairRow,
     Runs,
     mean_of_seeds,
@@ -19,8 +21,6 @@ from headct.reproduce.fair import (
     seed_paired_table,
     with_sd,
 )
-from headct.reproduce.fair_heads import FairHeads
-from headct.reproduce.fair_tables import Part, count_of, dsc_boxes, part_of_page
 from headct.reproduce.false_positives import false_positive_table, places_by_head
 from headct.reproduce.lesion_shape import measured_lesion
 from headct.reproduce.outlines import draw_outlines, outlined

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headct.reproduce.fair import Runs, group_mean, mean_of_seeds, seed_paired_table, with_sd
+from headct.reproduce.fair.rows import Runs, group_mean, mean_of_seeds, seed_paired_table, with_sd
 from tools.core.markdown import table
 from tools.core.tables import Row
 from tools.report.plots import save_figure

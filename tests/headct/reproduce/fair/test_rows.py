@@ -10,8 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from headct.reproduce import Setting, fair, fair_heads, reproduce
-from headct.reproduce.fair import (
+from headct.reproduce import Setting, reproduce
+from headct.reproduce.fair import heads as fair_heads
+from headct.reproduce.fair import rows as fair
+from headct.reproduce.fair.heads import FairHeads, divide_maps, write_fair_heads
+from headct.reproduce.fair.rows import (
     FairOptions,
     FairRow,
     group_mean,
@@ -21,7 +24,6 @@ from headct.reproduce.fair import (
     seed_paired_table,
     with_sd,
 )
-from headct.reproduce.fair_heads import FairHeads, divide_maps, write_fair_heads
 from headct.reproduce.lesion_shape import measured_lesion, solidity
 from tools.core.errors import InputError
 

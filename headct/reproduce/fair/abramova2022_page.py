@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headct.reproduce.fair import Runs, mean_of_seeds, not_run
-from headct.reproduce.fair_heads import FairHeads
-from headct.reproduce.fair_tables import Part, dsc_boxes, part_of_page
+from headct.reproduce.fair.dsc_tables import Part, dsc_boxes, part_of_page
+from headct.reproduce.fair.heads import FairHeads
+from headct.reproduce.fair.rows import Runs, mean_of_seeds, not_run
 from headct.reproduce.page import markdown, provenance
 
 __all__ = ["PARTS", "draw", "make_page"]

@@ -10,15 +10,15 @@ from typing import Any
 
 from scipy import stats
 
-from headct.reproduce.fair import mean_of_seeds, not_run
-from headct.reproduce.fair_slices import HEADS, by_head
+from headct.reproduce.fair.rows import mean_of_seeds, not_run
+from headct.reproduce.fair.slice_tables import head_tests, over_seeds
+from headct.reproduce.fair.slices import HEADS, by_head
+from headct.reproduce.fair.thresholds import curves_table, detection_tables, draw_curves
 from headct.reproduce.hssayeni2020 import PAPER_AGES, PAPER_DETECTION
 from headct.reproduce.hssayeni2020 import ROWS as PAPER
 from headct.reproduce.outlines import COLUMNS, draw_outlines, outlined_picks
 from headct.reproduce.page import markdown, provenance
 from headct.reproduce.slice_scores import Scores, Seeds
-from headct.reproduce.slice_tables import head_tests, over_seeds
-from headct.reproduce.thresholds import curves_table, detection_tables, draw_curves
 from tools.core.markdown import table
 from tools.core.tables import Row
 

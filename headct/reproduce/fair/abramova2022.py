@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from headct.reproduce import Setting
-from headct.reproduce.abramova2022_fair_page import draw, make_page
-from headct.reproduce.fair import SEEDS, FairOptions, FairRow, row_configurations, run_test
-from headct.reproduce.fair_slices import HEADS
+from headct.reproduce.fair.abramova2022_page import draw, make_page
+from headct.reproduce.fair.rows import SEEDS, FairOptions, FairRow, row_configurations, run_test
+from headct.reproduce.fair.slices import HEADS
 from headct.scores.tables import read_csv
 
 __all__ = ["KEYS", "ROWS", "UNFILTERED", "Options", "reproduce"]

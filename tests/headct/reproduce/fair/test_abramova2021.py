@@ -7,8 +7,8 @@ import json
 import nibabel as nib
 import numpy as np
 
-from headct.reproduce import abramova2021_fair as fair
-from headct.reproduce.abramova2021_fair_page import PARTS, draw, make_page
+from headct.reproduce.fair import abramova2021 as fair
+from headct.reproduce.fair.abramova2021_page import PARTS, draw, make_page
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from headct.reproduce.dunet import ARCHITECTURES
-from headct.reproduce.fair import Runs, group_mean, not_run, seed_paired_table, with_sd
-from headct.reproduce.fair_slices import HEADS, by_head
+from headct.reproduce.fair.rows import Runs, group_mean, not_run, seed_paired_table, with_sd
+from headct.reproduce.fair.slices import HEADS, by_head
 from headct.reproduce.outlines import draw_outlines, outlined_slices
 from headct.reproduce.page import markdown, provenance
 from headct.runs.curves import read_scalars

@@ -9,12 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from headct.reproduce import dunet_fair, li2021_fair
-from headct.reproduce.dunet_fair_page import draw as dunet_draw
-from headct.reproduce.dunet_fair_page import make_page
-from headct.reproduce.fair_slices import by_head, split_slices
-from headct.reproduce.li2021_fair_page import draw
-from headct.reproduce.li2021_fair_page import make_page as li_page
+from headct.reproduce.fair import dunet as dunet_fair
+from headct.reproduce.fair import li2021 as li2021_fair
+from headct.reproduce.fair.dunet_page import draw as dunet_draw
+from headct.reproduce.fair.dunet_page import make_page
+from headct.reproduce.fair.li2021_page import draw
+from headct.reproduce.fair.li2021_page import make_page as li_page
+from headct.reproduce.fair.slices import by_head, split_slices
 from headct.reproduce.outlines import outlined_slices
 from headct.reproduce.slice_scores import Scores
 from headct.runs.find_bundle import check_keys, config_files, find_bundle

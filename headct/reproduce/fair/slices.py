@@ -18,7 +18,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from headct.reproduce.fair_heads import FairHeads
+from headct.reproduce.fair.heads import FairHeads
 from tools.core.tables import Row, write_json
 from tools.data.splits import SPLITS
 

@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 from headct.reproduce import Setting
-from headct.reproduce.abramova2021_fair_page import draw, make_page
-from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_test
-from headct.reproduce.fair_heads import FairHeads
+from headct.reproduce.fair.abramova2021_page import draw, make_page
+from headct.reproduce.fair.heads import FairHeads
+from headct.reproduce.fair.rows import SEEDS, FairOptions, FairRow, run_test
 
 __all__ = ["HEADS", "KEYS", "ROWS", "Options", "reproduce"]
 

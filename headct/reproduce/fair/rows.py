@@ -16,7 +16,7 @@ from typing import Any
 from headct.cohort.workers import Workers
 from headct.reproduce import Setting, among
 from headct.reproduce.configurations import Configuration, run_configurations
-from headct.reproduce.fair_heads import FairHeads, write_fair_heads
+from headct.reproduce.fair.heads import FairHeads, write_fair_heads
 from headct.reproduce.page import paired_table
 from tools.core.errors import InputError
 from tools.core.tables import Row

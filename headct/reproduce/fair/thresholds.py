@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headct.reproduce.fair.slice_tables import over_seeds
 from headct.reproduce.slice_scores import Scores, Seeds
-from headct.reproduce.slice_tables import over_seeds
 from tools.core.markdown import table
 from tools.report.plots import save_figure
 

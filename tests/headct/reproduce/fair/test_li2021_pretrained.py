@@ -7,12 +7,12 @@ import json
 import pytest
 
 from headct.reproduce import Setting
-from headct.reproduce import fair as fair_runs
-from headct.reproduce import li2021_pretrained_fair as fair
-from headct.reproduce.fair import FairOptions, FairRow, run_test
-from headct.reproduce.fair_heads import write_fewer_heads
-from headct.reproduce.fair_slices import HEADS
-from headct.reproduce.li2021_pretrained_fair_page import draw, make_page, pairs_of
+from headct.reproduce.fair import li2021_pretrained as fair
+from headct.reproduce.fair import rows as fair_runs
+from headct.reproduce.fair.heads import write_fewer_heads
+from headct.reproduce.fair.li2021_pretrained_page import draw, make_page, pairs_of
+from headct.reproduce.fair.rows import FairOptions, FairRow, run_test
+from headct.reproduce.fair.slices import HEADS
 from headct.reproduce.slice_scores import Scores
 from headct.runs.find_bundle import check_keys, config_files, find_bundle
 from tools.core.errors import InputError

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from headct.reproduce import Setting, among
-from headct.reproduce.dunet_fair_page import draw, make_page
-from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_rows
-from headct.reproduce.fair_heads import write_fair_heads
-from headct.reproduce.fair_slices import HEADS, split_slices
+from headct.reproduce.fair.dunet_page import draw, make_page
+from headct.reproduce.fair.heads import write_fair_heads
+from headct.reproduce.fair.rows import SEEDS, FairOptions, FairRow, run_rows
+from headct.reproduce.fair.slices import HEADS, split_slices
 from tools.data.datalist import load_datalist, select_folds
 from tools.data.splits import SPLITS
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from headct.reproduce.fair import seed_paired_table
-from headct.reproduce.fair_slices import by_head
+from headct.reproduce.fair.rows import seed_paired_table
+from headct.reproduce.fair.slices import by_head
 from headct.reproduce.slice_scores import Scores, Seeds
 from tools.core.markdown import table
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from headct.reproduce.fair import not_run
-from headct.reproduce.fair_slices import HEADS, by_head
+from headct.reproduce.fair.rows import not_run
+from headct.reproduce.fair.slice_tables import head_tests, scores_table
+from headct.reproduce.fair.slices import HEADS, by_head
 from headct.reproduce.li2021 import MODELS
 from headct.reproduce.outlines import draw_outlines, outlined
 from headct.reproduce.page import markdown, order_agreement, provenance
 from headct.reproduce.slice_scores import Seeds
-from headct.reproduce.slice_tables import head_tests, scores_table
 from tools.report.plots import save_figure
 
 __all__ = ["draw", "make_page"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from headct.reproduce import Setting
-from headct.reproduce.fair import SEEDS, FairOptions, FairRow, run_test
-from headct.reproduce.fair_slices import HEADS
+from headct.reproduce.fair.li2021_page import draw, make_page
+from headct.reproduce.fair.rows import SEEDS, FairOptions, FairRow, run_test
+from headct.reproduce.fair.slices import HEADS
 from headct.reproduce.li2021 import SMALL_MM2
-from headct.reproduce.li2021_fair_page import draw, make_page
 from headct.reproduce.slice_scores import seed_scores
 
 __all__ = ["KEYS", "ROWS", "STEPS", "Options", "reproduce"]
