@@ -12,8 +12,6 @@ from tools.phantom.fields import cover, paint
 #: Everything denser than this is head or object.
 AIR_LIMIT = -400.0
 
-RESTS = ("cradle", "bars", "table", "none")
-
 
 def head_box(hu: torch.Tensor) -> tuple[tuple[int, int], ...]:
     """First and last index of the head along each axis; a volume of air gives its own box."""
