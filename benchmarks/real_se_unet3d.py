@@ -1,12 +1,12 @@
-"""What the weights of se_unet3d, trained on synthetic heads alone, do on real scans: no performance, a look.
+"""What the weights of se_unet3d, trained on synthetic heads alone, do on real slices: no performance, a look.
 
-    python benchmarks/real_se_unet3d.py --dicom FOLDER --slices FOLDER [--weights model.pt]
+    python benchmarks/real_se_unet3d.py --slices FOLDER [--weights types]
 
-`--dicom` is a head CT without blood: every millilitre called hemorrhage is wrong. `--slices` is a tree of
-CT-ICH 1.0.0 (JPEG slices in the brain window, -20 to 100 HU, radiologists' masks of any hemorrhage). The
-network takes volumes; so neighbouring slices of a patient are stacked, 5 mm apart, to a slab with nothing
-above and below it, and the brain is what is neither bone nor air in the picture. That is not what the network
-was trained on, and a single slice is hardly a volume at all.
+For real scans see `real.py`. `--slices` is a tree of CT-ICH 1.0.0 (JPEG slices in the brain window, -20 to
+100 HU, radiologists' masks of any hemorrhage). The network takes volumes; so neighbouring slices of a
+patient are stacked, 5 mm apart, to a slab with nothing above and below it, and the brain is what is neither
+bone nor air in the picture. That is not what the network was trained on, and a single slice is hardly a
+volume at all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +29,11 @@ sys.path.insert(0, str(BUNDLE))
 
 from scripts.brain_windows import WindowProbabilityInferer  # noqa: E402
 from scripts.network import SEUNet  # noqa: E402
-from scripts.preprocessing import Preprocessing  # noqa: E402
 
 from headct.datasets import prepare  # noqa: E402
+from headct.runs.find_bundle import find_weights  # noqa: E402
 from tools.engine.checkpoint import require_weights, weights_settings  # noqa: E402
+from tools.engine.postprocess import label_from_probabilities  # noqa: E402
 from tools.slices.preprocessing import SlicePreprocessing  # noqa: E402
 from tools.slices.read import CT_ICH_PIXEL_MM  # noqa: E402
 
@@ -66,10 +68,12 @@ def slabs(items: list[dict]) -> Iterator[list[dict]]:
     yield run
 
 
-def look_at_slices(root: str, network: torch.nn.Module, pixel_mm: float) -> None:
+def look_at_slices(root: str, network: torch.nn.Module, settings: dict[str, Any]) -> None:
     """Print what is found in every slice."""
     rows = []
-    load = SlicePreprocessing(size=[round(FIELD_MM / pixel_mm)] * 2, window=(0, 100), symmetric=True)
+    pixel_mm, symmetric = float(settings["spacing"][0]), bool(settings.get("symmetric", True))
+    load = SlicePreprocessing(size=[round(FIELD_MM / pixel_mm)] * 2, window=(0, 100), symmetric=symmetric)
+    roi_size = settings.get("roi_size", (32, 32, 16))
     with tempfile.TemporaryDirectory() as folder:
         prepare("ct_ich_v1", root, Path(folder) / "dataset.json", folds=0, slices=True, progress=False)
         content = json.loads((Path(folder) / "dataset.json").read_text())
@@ -83,9 +87,9 @@ def look_at_slices(root: str, network: torch.nn.Module, pixel_mm: float) -> None
             loaded = [load(item) for item in run]
             brain = torch.cat([brain_of_picture(one["image"].as_tensor(), pixel_mm) for one in loaded], -1)
             image = torch.cat([one["image"].as_tensor() for one in loaded], -1) * brain
-            inferer = WindowProbabilityInferer((32, 32, 16), overlap=0.5625)
+            inferer = WindowProbabilityInferer(roi_size, overlap=0.5625)
             mean = inferer(image[None], network, brain=brain[None])
-            found = mean.argmax(1)[0].bool()
+            found = label_from_probabilities(mean[0])[0] > 0
             for z, (item, one) in enumerate(zip(run, loaded, strict=True)):
                 truth, pred = one["label"].as_tensor()[0, :, :, 0] > 0, found[:, :, z]
                 ml = pixel_mm**2 * 5 / 1000
@@ -110,41 +114,22 @@ def look_at_slices(root: str, network: torch.nn.Module, pixel_mm: float) -> None
             print(f"{name}: {len(own)} slices, mean Dice {mean:.3f}, {sum(r['hit'] for r in own)} hit")
 
 
-def look_at_scan(folder: str, network: torch.nn.Module, spacing: list[float]) -> None:
-    """Print the volume called hemorrhage in a scan that has none."""
-    with tempfile.TemporaryDirectory() as converted:
-        item = Preprocessing(spacing=spacing, regions=False, converted_dir=converted)({"image": folder})
-    image, brain = (item[key].as_tensor()[None] for key in ("image", "brain"))
-    mean = WindowProbabilityInferer((32, 32, 16), overlap=0.5625)(image, network, brain=brain)
-    found = mean.argmax(1)[0].numpy().astype(bool)
-    voxel_ml = float(np.prod(item["image"].pixdim.tolist())) / 1000
-    components, count = ndimage.label(found, np.ones((3, 3, 3)))
-    sizes = sorted(np.bincount(components.ravel())[1:] * voxel_ml, reverse=True)
-    shown = ", ".join(f"{size:.2f}" for size in sizes[:8])
-    print(
-        f"\nReal scan without blood, brain of {float(brain.sum()) * voxel_ml:.0f} mL: "
-        f"{float(found.sum()) * voxel_ml:.2f} mL called hemorrhage, in {count} pieces (mL: {shown})"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dicom", help="folder of a head CT in DICOM")
-    parser.add_argument("--slices", help="tree of CT-ICH 1.0.0")
-    parser.add_argument("--weights", default=str(BUNDLE / "models" / "model.pt"))
+    parser.add_argument("--slices", required=True, help="tree of CT-ICH 1.0.0")
+    parser.add_argument("--weights", default="model", help="file, or name of one in the bundle's models")
     args = parser.parse_args()
-    if not (args.dicom or args.slices):
-        parser.error("expected --dicom, --slices or both")
-    require_weights(args.weights)
-    spacing = weights_settings(args.weights)["spacing"]
-    network = SEUNet().eval()
-    network.load_state_dict(torch.load(args.weights, weights_only=True))
-    if args.dicom:
-        look_at_scan(args.dicom, network, spacing)
-    if args.slices:
-        look_at_slices(args.slices, network, spacing[0])
+    (weights,) = find_weights(BUNDLE, args.weights)
+    require_weights(weights)
+    settings = weights_settings(weights)
+    built = {key: settings[key] for key in ("out_channels", "features", "se") if key in settings}
+    depth = len(built.get("features", [32, 64, 128, 256])) - 1
+    channels = 1 + bool(settings.get("symmetric", True))
+    network = SEUNet(in_channels=channels, dropout=[0.0] * depth, **built).eval()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    look_at_slices(args.slices, network, settings)
 
 
 if __name__ == "__main__":
