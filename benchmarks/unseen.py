@@ -83,7 +83,7 @@ def make_heads(folder: Path, anatomy: Path) -> list[dict[str, Any]]:
     return items
 
 
-def score(name: str, image: Any, classes: Any, label: Any, probability: Any) -> Score:
+def score(name: str, image: Any, classes: Any, label: Any, probability: Any, typed: bool) -> Score:
     """Compare one label map (X, Y, Z) with the classes of the truth (X, Y, Z).
 
     Args:
@@ -92,6 +92,7 @@ def score(name: str, image: Any, classes: Any, label: Any, probability: Any) -> 
         classes: truth, values of `CLASS_VALUES`.
         label: what was found, the same values, or 1 for any.
         probability: of any hemorrhage.
+        typed: whether the values of `label` tell types.
     """
     spacing = [float(mm) for mm in image.pixdim]
     ml = float(np.prod(spacing)) / 1000
@@ -101,14 +102,10 @@ def score(name: str, image: Any, classes: Any, label: Any, probability: Any) -> 
     known = probability >= 0.01
     tenths = (probability[known] * BINS).long().clamp(max=BINS - 1)
     bins = [torch.bincount(tenths[chosen], minlength=BINS) for chosen in (slice(None), truth[known])]
-    types = {
-        kind: (
-            int((classes == value).sum()),
-            int((label == value).sum()),
-            int(((classes == value) & (label == value)).sum()),
-        )
-        for kind, value in CLASS_VALUES.items()
-    }
+    types = {}
+    for kind, value in CLASS_VALUES.items():
+        true, called = classes == value, (label == value) & typed
+        types[kind] = int(true.sum()), int(called.sum()), int((true & called).sum())
     bleeds = bool(truth.any())
     return Score(
         name=name,
@@ -137,15 +134,12 @@ def run(names: Sequence[str], items: Sequence[dict[str, Any]]) -> dict[str, list
         parts: list[Segmentation] = []
         for name, model in models.items():
             parts.append(model.segment(image, uncertainty=False))
-            values = {key: CLASS_VALUES.get(word.lower()) for key, word in model.names.items()}
-            label = parts[-1].label.clone()
-            for key, value in values.items():  # a bundle of one type calls it 1
-                label[parts[-1].label == key] = value or 1
-            probability = torch.as_tensor(parts[-1].probability)
-            scores[name].append(score(item["case"], image, classes, label, probability))
+            label, probability = parts[-1].label, torch.as_tensor(parts[-1].probability)
+            typed = len(model.names) == len(CLASS_VALUES)
+            scores[name].append(score(item["case"], image, classes, label, probability, typed))
         if ALL in scores:
             mean = torch.stack([torch.as_tensor(part.probability) for part in parts]).mean(0)
-            scores[ALL].append(score(item["case"], image, classes, consensus(parts), mean))
+            scores[ALL].append(score(item["case"], image, classes, consensus(parts), mean, False))
         print(f"{number}/{len(items)} {item['case']}", flush=True)
         for own in scores.values():  # pictures of the worst alone are kept
             ranked = sorted((one for one in own if one.picture is not None), key=badness, reverse=True)

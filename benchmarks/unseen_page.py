@@ -119,7 +119,7 @@ def _types(scores: Mapping[str, Sequence[Score]]) -> list[str]:
             kind: 2 * both / (true + found) if true + found else 1.0
             for kind, (true, found, both) in sums.items()
         }
-        if any(found for _, found, _ in sums.values()) and name != "all":
+        if any(found for _, found, _ in sums.values()):  # not of those that tell no types
             cells = [f"{dice[kind]:.2f}" for kind in kinds]
             lines.append([name, *cells, f"{statistics.fmean(dice.values()):.2f}"])
     return table(["", *(kind.upper() for kind in kinds), "macro Dice of types"], lines)
