@@ -10,8 +10,8 @@ from typing import Any
 
 from scipy import stats
 
-from headct.reproduce.fair.rows import mean_of_seeds, not_run
-from headct.reproduce.fair.slice_tables import head_tests, over_seeds
+from headct.reproduce.fair.rows import mean_of_seeds, not_run, with_sd
+from headct.reproduce.fair.slice_tables import head_tests
 from headct.reproduce.fair.slices import HEADS, by_head
 from headct.reproduce.fair.thresholds import curves_table, detection_tables, draw_curves
 from headct.reproduce.hssayeni2020 import PAPER_AGES, PAPER_DETECTION
@@ -104,11 +104,11 @@ def _experiments(scores: Seeds) -> list[str]:
     for name, seeds in scores.items():
         cells = [name, str(len(seeds))]
         for stated, column in zip(PAPER[name][1:], ("iou", "dice"), strict=True):
-            cells += [f"{stated:.3f}", over_seeds(seeds, partial(Scores.mean, column=column))]
+            cells += [f"{stated:.3f}", with_sd(seeds, partial(Scores.mean, column=column))]
         for large in (True, False):
-            cells.append(over_seeds(seeds, partial(Scores.mean, column="dice", large=large)))
-        cells.append(over_seeds(seeds, partial(Scores.mean, column="hit")))
-        lines.append([*cells, over_seeds(seeds, Scores.false_alarms)])
+            cells.append(with_sd(seeds, partial(Scores.mean, column="dice", large=large)))
+        cells.append(with_sd(seeds, partial(Scores.mean, column="hit")))
+        lines.append([*cells, with_sd(seeds, Scores.false_alarms)])
     head = ["", "seeds", "Jaccard, paper", "Jaccard", "Dice, paper", "Dice", "Dice large", "Dice small"]
     return table([*head, "LA", "false alarms"], lines)
 

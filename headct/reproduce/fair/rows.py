@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headct.cohort.workers import Workers
 from headct.reproduce import Setting, among
@@ -38,6 +38,8 @@ __all__ = [
     "seed_paired_table",
     "with_sd",
 ]
+
+T = TypeVar("T")
 
 SEEDS = 3
 """Seeds of a row that carries a claim."""
@@ -254,10 +256,8 @@ def group_mean(column: str = "dice", group: str = "all") -> Callable[[Sequence[R
     return mean
 
 
-def with_sd(
-    seeds: Mapping[int, Sequence[Row]], of: Callable[[Sequence[Row]], float | None], digits: int = 3
-) -> str:
-    """`mean ± sd` over seeds of a figure of each seed's rows; of one seed the figure alone."""
+def with_sd(seeds: Mapping[int, T], of: Callable[[T], float | None], digits: int = 3) -> str:
+    """`mean ± sd` over seeds of a figure of each seed's rows or scores; of one seed the figure alone."""
     values = [value for value in map(of, seeds.values()) if value is not None]
     if not values:
         return "no case"

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-from headct.reproduce.fair.rows import seed_paired_table
+from headct.reproduce.fair.rows import seed_paired_table, with_sd
 from headct.reproduce.fair.slices import by_head
 from headct.reproduce.slice_scores import Scores, Seeds
 from tools.core.markdown import table
 
-__all__ = ["HEAD_TESTS", "head_tests", "over_seeds", "scores_table"]
+__all__ = ["HEAD_TESTS", "head_tests", "scores_table"]
 
 Pair = tuple[float, float]
 
 HEAD_TESTS = """\
 Neighbouring slices are alike, so that a test compares the mean of each head's slices with lesion, over the
 seeds that both rows have. p-values are not corrected for their number."""
-
-
-def over_seeds(seeds: Mapping[int, Scores], of: Callable[[Scores], float | None]) -> str:
-    """`mean ± sd` over seeds of a figure of each seed's scores; of one seed the figure alone."""
-    values = [value for value in map(of, seeds.values()) if value is not None]
-    if not values:
-        return "no case"
-    text = f"{statistics.fmean(values):.3f}"
-    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.3f}"
 
 
 def scores_table(
@@ -45,17 +35,15 @@ def scores_table(
         cells = [name, str(len(seeds))]
         for number, large in enumerate((True, False)):
             cells += _papers(location, name, number)
-            cells.append(over_seeds(seeds, partial(Scores.mean, column="hit", large=large)))
+            cells.append(with_sd(seeds, partial(Scores.mean, column="hit", large=large)))
         for number, column in enumerate(("dice", "iou")):
             cells += _papers(overlap, name, number)
-            cells.append(over_seeds(seeds, partial(Scores.mean, column=column)))
+            cells.append(with_sd(seeds, partial(Scores.mean, column=column)))
         for large in (True, False):
-            cells.append(over_seeds(seeds, partial(Scores.mean, column="dice", large=large)))
-        cells.append(over_seeds(seeds, lambda own: own.mean("precision")))
-        cells.append(over_seeds(seeds, lambda own: own.mean("recall")))
-        lines.append(
-            [*cells, over_seeds(seeds, lambda own: own.area), over_seeds(seeds, Scores.false_alarms)]
-        )
+            cells.append(with_sd(seeds, partial(Scores.mean, column="dice", large=large)))
+        cells.append(with_sd(seeds, lambda own: own.mean("precision")))
+        cells.append(with_sd(seeds, lambda own: own.mean("recall")))
+        lines.append([*cells, with_sd(seeds, lambda own: own.area), with_sd(seeds, Scores.false_alarms)])
     head = ["network", "seeds"]
     for what, paper in (("LA large", location), ("LA small", location), ("Dice", overlap), ("IoU", overlap)):
         head += [what] if paper is None else [f"{what}, paper", what]

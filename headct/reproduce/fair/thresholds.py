@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headct.reproduce.fair.slice_tables import over_seeds
+from headct.reproduce.fair.rows import with_sd
 from headct.reproduce.slice_scores import Scores, Seeds
 from tools.core.markdown import table
 from tools.report.plots import save_figure
@@ -56,8 +56,8 @@ def curves_table(scores: Seeds) -> list[str]:
     """Area below the precision-recall curve, and Dice at 0.5 and at the best threshold, by row."""
     lines = []
     for name, seeds in scores.items():
-        cells = [over_seeds(seeds, lambda own: own.area), over_seeds(seeds, _at)]
-        lines.append([name, *cells, *(over_seeds(seeds, partial(_best, part=part)) for part in (0, 1))])
+        cells = [with_sd(seeds, lambda own: own.area), with_sd(seeds, _at)]
+        lines.append([name, *cells, *(with_sd(seeds, partial(_best, part=part)) for part in (0, 1))])
     return table(["", "PR area", "Dice at 0.5", "best Dice", "at the threshold"], lines)
 
 
