@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headct.reproduce.fair.rows import FairTest
 from headct.scores.tables import read_csv
 from tools.core.tables import Row
 
-__all__ = ["Scores", "Seeds", "seed_scores"]
+__all__ = ["Scores", "Seeds"]
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,3 @@ class Scores:
 
 Seeds = Mapping[str, Mapping[int, Scores]]
 """Scores by row of the table and seed."""
-
-
-def seed_scores(test: FairTest) -> dict[str, dict[int, Scores]]:
-    """The scores of every run of a fair test, by row and seed."""
-    return {
-        name: {
-            seed: Scores.read(test.folder / f"{name}_seed_{seed}" / "run" / "eval" / "slice_metrics")
-            for seed in seeds
-        }
-        for name, seeds in test.tables.items()
-    }

@@ -9,9 +9,9 @@ from typing import Any
 from headct.reproduce import Setting
 from headct.reproduce.fair.hssayeni2020_page import draw, make_page
 from headct.reproduce.fair.rows import SEEDS, FairOptions, FairRow, run_test
+from headct.reproduce.fair.slice_tables import seed_scores
 from headct.reproduce.fair.slices import HEADS
 from headct.reproduce.li2021 import SMALL_MM2
-from headct.reproduce.slice_scores import seed_scores
 
 __all__ = ["KEYS", "NETWORK", "ROWS", "STEPS", "Options", "reproduce"]
 

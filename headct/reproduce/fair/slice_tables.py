@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from headct.reproduce.fair.rows import seed_paired_table, with_sd
+from headct.reproduce.fair.rows import FairTest, seed_paired_table, with_sd
 from headct.reproduce.fair.slices import by_head
 from headct.reproduce.slice_scores import Scores, Seeds
 from tools.core.markdown import table
 
-__all__ = ["HEAD_TESTS", "head_tests", "scores_table"]
+__all__ = ["HEAD_TESTS", "head_tests", "scores_table", "seed_scores"]
 
 Pair = tuple[float, float]
 
 HEAD_TESTS = """\
 Neighbouring slices are alike, so that a test compares the mean of each head's slices with lesion, over the
 seeds that both rows have. p-values are not corrected for their number."""
+
+
+def seed_scores(test: FairTest) -> dict[str, dict[int, Scores]]:
+    """The scores of every run of a fair test, by row and seed."""
+    return {
+        name: {
+            seed: Scores.read(test.folder / f"{name}_seed_{seed}" / "run" / "eval" / "slice_metrics")
+            for seed in seeds
+        }
+        for name, seeds in test.tables.items()
+    }
 
 
 def scores_table(
