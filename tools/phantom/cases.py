@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
 
 from tools.core.errors import InputError
 from tools.core.files import replacing
@@ -49,8 +50,8 @@ class PhantomCases:
         variation: how the scan of each case is changed, see `ScanVariation`; None leaves it.
         heads_dir: folder in which rendered heads are kept, 6 MB each for 256x256x32, so that another training
             on the same sources and seed, whatever its network, begins with them; None keeps none.
-        as_outlined: let the label end where the scan is denser than any blood, see `outlined`; that of the
-            truth goes on below what bone is blurred into.
+        as_outlined: keep of the label what can be seen in the scan, see `outlined`; the truth goes on below
+            what bone is blurred into, and holds blood that looks like brain.
         heads: after so many cases the same heads come again, each varied otherwise; None makes new ones.
 
     Raises:
@@ -115,12 +116,14 @@ class PhantomCases:
         """Case number `index`: the keys of the transform's result, and `case`, its name."""
         head = index if self.heads is None else index % self.heads
         image, classes, brain = self._kept(head) or self._rendered(head)
-        if self.as_outlined:
-            classes = outlined(classes, image)
         if self.variation is not None:
             random = np.random.default_rng([self.seed, index, 9])
             changed = self.variation(image.as_tensor(), classes.as_tensor(), random)
             image = MetaTensor(changed, affine=image.affine)
+        if self.as_outlined:
+            x, y, _ = affine_to_spacing(image.affine).tolist()
+            seen = outlined(classes.as_tensor(), image.as_tensor(), brain.as_tensor(), (x, y))
+            classes = MetaTensor(seen, affine=image.affine)
         label = classes if self.lesion is None else binary_label(classes, self.lesion)
         item: dict[str, Any] = {"image": image, "label": label}
         if self.with_brain:

@@ -8,6 +8,7 @@ import torch
 from tools.core.errors import InputError
 from tools.phantom.cases import PhantomCases
 from tools.phantom.head import HeadPhantom
+from tools.phantom.outline import outlined
 
 SMALL = {"shape": (48, 48, 12), "spacing": (4.5, 4.5, 13.0)}
 
@@ -30,15 +31,28 @@ def test_binary_label_and_transform():
     assert torch.equal(case["brain"], head.brain[:, ::2])
 
 
-def test_outlines_end_where_the_scan_is_denser_than_blood():
-    """Voxel by voxel: thin blood beside the skull shines like bone; nothing else of the case changes."""
+def test_outlines_hold_what_can_be_seen():
+    """Voxel by voxel: thin blood beside the skull shines like bone; the scan stays as it is."""
     source = {"shape": (96, 96, 12), "spacing": (2.2, 2.2, 13.0), "kind": "sdh"}
     exact, drawn = (PhantomCases([source], seed=4, as_outlined=whether)(1) for whether in (False, True))
     assert torch.equal(exact["image"], drawn["image"])
-    bone = exact["image"] > 130
-    assert (exact["label"][bone] > 0).any()
-    assert not drawn["label"][bone].any()
-    assert torch.equal(exact["label"][~bone], drawn["label"][~bone])
+    head = HeadPhantom(4, 1, **source).render()
+    assert torch.equal(drawn["label"], outlined(exact["label"], exact["image"], head.brain, (2.2, 2.2)))
+    assert 0 < (drawn["label"] > 0).sum() < (exact["label"] > 0).sum()
+
+
+def test_outlines_are_those_of_the_varied_scan():
+    """Blood that the variation makes paler may no longer be seen."""
+    source = {"shape": (96, 96, 12), "spacing": (2.2, 2.2, 13.0), "kind": "sah"}
+    paler = {"contrast": [0.2, 0.2], "share": 1.0}
+    plain, varied = (
+        PhantomCases([source], seed=4, as_outlined=True, variation=variation)(3)
+        for variation in (None, paler)
+    )
+    head = HeadPhantom(4, 3, **source).render()
+    assert torch.equal(varied["label"], outlined(head.classes, varied["image"], head.brain, (2.2, 2.2)))
+    assert plain["label"].any()
+    assert not varied["label"].any()
 
 
 def test_mixture_comes_in_blocks_by_its_shares():
