@@ -1,11 +1,13 @@
 """What the shipped weights find in synthetic heads of people whom no training has seen.
 
-    python benchmarks/unseen.py --anatomy MAPS [--heads FOLDER] [--bundle NAME ...] [--write]
+    python benchmarks/unseen.py --anatomy MAPS [--heads FOLDER] [--bundle NAME ...] [--weights NAME=FILE ...]
 
 MAPS is the folder of label maps of docs/phantom.md. The heads are made of the three of them that the
 overlay `anatomy` keeps out of every training; FOLDER keeps them for the next call. Any hemorrhage is the
-truth; what a bundle calls it is scored by type beside it. `all` is the vote of all bundles. `--write` puts
-tables and pictures into docs/results/unseen.md. Synthetic results are never clinical ones.
+truth; what a bundle calls it is scored by type beside it. `all` is the vote of all bundles. `--weights`
+scores another file than the shipped one. `--validation DATALIST` scores the heads instead that chose the
+weights, to choose a threshold too. `--write` puts tables and pictures into docs/results/unseen.md.
+Synthetic results are never clinical ones.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from headct.predict.model.consensus import consensus
 from headct.runs.find_bundle import every_bundle, find_bundle, find_weights
 from headct.scores.overlay import OverlayCase
 from tools.core.classes import CLASS_VALUES
+from tools.phantom.outline import outlined
 from tools.phantom.writer import write_phantoms
 from tools.volumes.read import read_label, read_volume
 
@@ -78,8 +81,7 @@ def make_heads(folder: Path, anatomy: Path) -> list[dict[str, Any]]:
             folder / kind, cases, SEED + number, kind=kind, folds=1, anatomy=anatomy, maps=list(MAPS)
         )
         for item in json.loads(datalist.read_text())["training"]:
-            paths = {key: datalist.parent / item[key] for key in ("image", "classes")}
-            items.append({"case": f"{kind}_{item['case']}", **paths})
+            items.append({"case": f"{kind}_{item['case']}", **paths_of(item, datalist)})
     return items
 
 
@@ -121,31 +123,57 @@ def score(name: str, image: Any, classes: Any, label: Any, probability: Any, typ
     )
 
 
-def run(names: Sequence[str], items: Sequence[dict[str, Any]]) -> dict[str, list[Score]]:
-    """Scores by bundle, and of their vote where there are several."""
+def validation_heads(datalist: Path) -> list[dict[str, Any]]:
+    """Those of fold 0 of a datalist that a training with the overlay `anatomy` has made."""
+    items = [item for item in json.loads(datalist.read_text())["training"] if item["fold"] == 0]
+    return [{"case": item["case"], **paths_of(item, datalist)} for item in items]
+
+
+def paths_of(item: Mapping[str, Any], datalist: Path) -> dict[str, Path]:
+    """Absolute paths of what is scored."""
+    return {key: datalist.parent / item[key] for key in ("image", "classes", "brain")}
+
+
+def run(
+    names: Sequence[str], items: Sequence[dict[str, Any]], weights: Mapping[str, Path]
+) -> tuple[dict[str, list[Score]], dict[str, list[Score]]]:
+    """Scores by bundle, and of their vote where there are several.
+
+    Returns:
+        against all blood, and against what of it can be seen (`tools.phantom.outline`).
+    """
     models = {}
     for name in names:
         folder = find_bundle(name, "configs/inference.yaml")
-        models[name] = BundleModel(folder, find_weights(folder))
-    scores: dict[str, list[Score]] = {name: [] for name in [*names, *([ALL] if len(names) > 1 else [])]}
+        models[name] = BundleModel(folder, weights.get(name) or find_weights(folder))
+    every = [*names, *([ALL] if len(names) > 1 else [])]
+    scores, seen = ({name: [] for name in every} for _ in range(2))
     for number, item in enumerate(items, 1):
         image = read_volume(item["image"], orientation=None)
         classes = read_label(item["classes"], orientation=None).as_tensor()[0].to(torch.uint8)
+        brain = read_label(item["brain"], orientation=None).as_tensor()[0]
+        x, y, _ = (float(mm) for mm in image.pixdim)
+        outlines = outlined(classes[None], image.as_tensor(), brain[None], (x, y))[0]
+        truths = ((scores, classes), (seen, outlines))
         parts: list[Segmentation] = []
         for name, model in models.items():
             parts.append(model.segment(image, uncertainty=False))
             label, probability = parts[-1].label, torch.as_tensor(parts[-1].probability)
             typed = len(model.names) == len(CLASS_VALUES)
-            scores[name].append(score(item["case"], image, classes, label, probability, typed))
+            for into, truth in truths:
+                into[name].append(score(item["case"], image, truth, label, probability, typed))
         if ALL in scores:
             mean = torch.stack([torch.as_tensor(part.probability) for part in parts]).mean(0)
-            scores[ALL].append(score(item["case"], image, classes, consensus(parts), mean, False))
+            for into, truth in truths:
+                into[ALL].append(score(item["case"], image, truth, consensus(parts), mean, False))
         print(f"{number}/{len(items)} {item['case']}", flush=True)
+        for own in seen.values():
+            own[-1].picture = None
         for own in scores.values():  # pictures of the worst alone are kept
             ranked = sorted((one for one in own if one.picture is not None), key=badness, reverse=True)
             for one in ranked[WORST:]:
                 one.picture = None
-    return scores
+    return scores, seen
 
 
 def badness(one: Score) -> tuple[float, float]:
@@ -157,15 +185,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--anatomy", type=Path, required=True, help="folder of label maps")
+    parser.add_argument("--anatomy", type=Path, help="folder of label maps")
+    parser.add_argument("--validation", type=Path, help="datalist of the heads that chose the weights")
     parser.add_argument("--heads", type=Path, help="folder that keeps the heads")
     parser.add_argument("--bundle", nargs="*", default=every_bundle())
+    parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=FILE")
     parser.add_argument("--write", action="store_true", help="write docs/results/unseen.md")
     args = parser.parse_args()
+    if (args.anatomy is None) == (args.validation is None) or (args.validation and args.write):
+        parser.error("expected --anatomy, which --write needs, or --validation")
+    weights = {name: Path(file) for name, _, file in (given.partition("=") for given in args.weights)}
     with tempfile.TemporaryDirectory() as temporary:
-        items = make_heads(args.heads or Path(temporary), args.anatomy)
-        scores = run(args.bundle, items)
-    page = make_page(scores, THRESHOLDS, machine())
+        if args.validation:
+            items = validation_heads(args.validation)
+        else:
+            items = make_heads(args.heads or Path(temporary), args.anatomy)
+        scores, seen = run(args.bundle, items, weights)
+    page = make_page(scores, seen, THRESHOLDS, machine())
     print(f"\n{page}")
     if args.write:
         pictures = [draw_curves(scores, THRESHOLDS, RESULTS / "unseen.png")]

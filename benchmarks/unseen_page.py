@@ -35,6 +35,10 @@ are found, *specificity* that of the others where nothing is. *Found in 90 %* is
 which on at least 90 % of the heads are found. *Macro Dice of types* is the mean over the types of the Dice of
 all voxels together.
 """
+SEEN = """\
+The same against the part of the hemorrhage that a reader would outline (`tools.phantom.outline`): not what
+looks like bone, nor what looks like the brain around it. A head without any such part counts as one without.
+"""
 OPERATING = """\
 Sensitivity by head, and mL of false blood per head, by threshold of the probability of any hemorrhage. What
 ships takes 0.5 or the most probable class.
@@ -45,17 +49,24 @@ probability, from 0.01 on), and the ten worst heads of each bundle.
 """
 
 
-def make_page(scores: Mapping[str, Sequence[Score]], thresholds: Sequence[float], machine: str) -> str:
+def make_page(
+    scores: Mapping[str, Sequence[Score]],
+    seen: Mapping[str, Sequence[Score]],
+    thresholds: Sequence[float],
+    machine: str,
+) -> str:
     """Markdown of all tables.
 
     Args:
         scores: heads by bundle.
+        seen: the same against the hemorrhage that can be seen.
         thresholds: of the probability, of the operating curve.
         machine: what it ran on.
     """
     first = next(iter(scores.values()))
     heads = {"heads": len(first), "bleeding": sum(one.found is not None for one in first)}
     parts = [TEXT.format(**heads, machine=machine), "\n".join(_table(scores))]
+    parts += ["\n## What can be seen\n", SEEN, "\n".join(_table(seen))]
     parts += ["\n## By type\n", "Dice of all voxels together.\n", "\n".join(_types(scores))]
     parts += ["\n## Operating points\n", OPERATING, "\n".join(_operating(scores, thresholds))]
     parts += ["\n## Pictures\n", PICTURES]

@@ -34,11 +34,14 @@ def test_the_smallest_volume_that_is_found_in_nine_of_ten():
 
 
 def test_page_by_hand(tmp_path):
-    page = make_page({"one": HEADS}, (0.5, 0.9), "a machine")
+    page = make_page({"one": HEADS}, {"one": HEADS[:1]}, (0.5, 0.9), "a machine")
     assert "5 heads, 3 of them with hemorrhage" in page
     # Dice over 3 heads, 2 large ones; 0 of 1 small one found, 2 of 3; nothing found in 1 of 2 without
     cells = "0.47 (3) | 0.70 (2) | 0.00 (1) | 0.67 (3) | 0.50 (2) | 5.0 mL | 1.20 (5) | 1.00 (2)"
     assert f"| one | {cells} |" in page
+    assert (
+        "| one | 0.80 (1) | 0.80 (1) | no head | 1.00 (1) | no head | 10.0 mL | 1.00 (1) | no head |" in page
+    )
     assert "| one | 0.00 | 0.73 | 0.36 |" in page
     assert "| one | 0.67 / 1.2 | 0.67 / 0.6 |" in page
     assert draw_curves({"one": HEADS}, (0.5, 0.9), tmp_path / "curves.png").exists()
