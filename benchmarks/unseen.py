@@ -145,7 +145,7 @@ def run(
     models = {}
     for name in names:
         folder = find_bundle(name, "configs/inference.yaml")
-        models[name] = BundleModel(folder, weights.get(name) or find_weights(folder))
+        models[name] = BundleModel(folder, [weights[name]] if name in weights else find_weights(folder))
     every = [*names, *([ALL] if len(names) > 1 else [])]
     scores, seen = ({name: [] for name in every} for _ in range(2))
     for number, item in enumerate(items, 1):

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.data.utils import affine_to_spacing
 
 from tools.core.errors import InputError
 from tools.core.files import replacing
 from tools.core.flags import is_true
 from tools.core.options import options_of
+from tools.core.tensors import voxel_spacing
 from tools.phantom.case import binary_label
 from tools.phantom.head import PHANTOM_VERSION, HeadPhantom
 from tools.phantom.kinds import CLASSES, lesion_types
@@ -121,7 +121,7 @@ class PhantomCases:
             changed = self.variation(image.as_tensor(), classes.as_tensor(), random)
             image = MetaTensor(changed, affine=image.affine)
         if self.as_outlined:
-            x, y, _ = affine_to_spacing(image.affine).tolist()
+            x, y, _ = voxel_spacing(image.affine)
             seen = outlined(classes.as_tensor(), image.as_tensor(), brain.as_tensor(), (x, y))
             classes = MetaTensor(seen, affine=image.affine)
         label = classes if self.lesion is None else binary_label(classes, self.lesion)

@@ -8,6 +8,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from tools.core.tensors import block_means
 from tools.phantom.scanner.closed_form import blur_slices
 from tools.phantom.variation import BRAIN_HU
 
@@ -27,7 +28,7 @@ AROUND_MM = 8.0
 """Standard deviation of the weights by which the brain around a voxel is averaged."""
 
 COARSE = 4
-"""Pixels of a side that become one for that average."""
+"""Pixels of a side that become one for that average, which is smooth over so many."""
 
 
 def outlined(
@@ -84,10 +85,9 @@ def _brain_around(label: Tensor, image: Tensor, brain: Tensor, spacing: tuple[fl
     if not plain.any():
         return torch.full_like(image, BRAIN_HU)
     mean = (image * plain).sum() / plain.sum()
-    both = torch.stack([plain, (image - mean) * plain]).permute(3, 0, 1, 2)  # (Z, 2, X, Y)
-    both = F.avg_pool2d(both, COARSE, ceil_mode=True)  # an average over so many pixels is smooth
     sigma = (AROUND_MM / spacing[0] / COARSE, AROUND_MM / spacing[1] / COARSE)
-    weight, sums = (blur_slices(part.permute(1, 2, 0), sigma) for part in both.unbind(1))
+    coarse = (block_means(part, (COARSE, COARSE, 1), rest=True) for part in (plain, (image - mean) * plain))
+    weight, sums = (blur_slices(part, sigma) for part in coarse)
     around = (sums / (weight + 1e-3)).permute(2, 0, 1)[:, None]
     around = F.interpolate(around, image.shape[:2], mode="bilinear")[:, 0]
     return around.permute(1, 2, 0) + mean

@@ -12,7 +12,15 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from tools.core.errors import InputError
-from tools.core.tensors import affine_of, block_means, file_name, head_image, voxel_spacing, with_metadata_of
+from tools.core.tensors import (
+    affine_of,
+    block_means,
+    convolve_axis,
+    file_name,
+    head_image,
+    voxel_spacing,
+    with_metadata_of,
+)
 
 WORKING_MM = 1.0  # masks are found on a grid of about this spacing; finer detail is noise to them
 HEAD_HU = -200.0  # between air and fat
@@ -208,14 +216,9 @@ def _blur(image: torch.Tensor, sigma: float, grid: Sequence[float]) -> torch.Ten
         if width < 0.2:
             continue
         radius = max(1, round(2.5 * width))
-        offsets = torch.arange(-radius, radius + 1, device=image.device)
+        offsets = torch.arange(-radius, radius + 1)
         kernel = torch.exp(-0.5 * (offsets / width).square())
-        shape = [1, 1, 1, 1, 1]
-        shape[axis + 2] = 2 * radius + 1
-        padding = [0] * 6
-        padding[2 * (2 - axis)] = padding[2 * (2 - axis) + 1] = radius
-        padded = F.pad(image[None, None], padding, mode="replicate")
-        image = F.conv3d(padded, (kernel / kernel.sum()).view(shape))[0, 0]
+        image = convolve_axis(image, (kernel / kernel.sum()).tolist(), axis)
     return image
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tools.core.tensors import convolve_axis
 from tools.phantom.fields import cover
 
 
@@ -55,17 +56,13 @@ def draw_scanner(rng: np.random.Generator, thickness: float) -> Scanner:
 
 def blur_slices(volume: torch.Tensor, sigma: tuple[float, float]) -> torch.Tensor:
     """Gaussian blur of (X, Y, Z) along X and Y, sigma in voxels."""
-    out = volume.permute(2, 0, 1)[:, None]
     for axis, width in enumerate(sigma):
         if width < 0.15:
             continue
         reach = max(1, int(np.ceil(3 * width)))
-        t = torch.arange(-reach, reach + 1, dtype=torch.float32, device=volume.device)
-        weight = torch.exp(-0.5 * (t / width) ** 2)
-        weight = (weight / weight.sum()).view((1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
-        pad = (0, 0, reach, reach) if axis == 0 else (reach, reach, 0, 0)
-        out = F.conv2d(F.pad(out, pad, mode="replicate"), weight)
-    return out[:, 0].permute(1, 2, 0)
+        weight = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / width) ** 2)
+        volume = convolve_axis(volume, (weight / weight.sum()).tolist(), axis)
+    return volume
 
 
 def noise_field(white: torch.Tensor, spacing: tuple[float, float], scanner: Scanner) -> torch.Tensor:
