@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -23,6 +25,12 @@ FAINTEST = 30.0
 After Rose (1948), who found that an object is seen where this is about five times the noise; here the
 noise is the unevenness of brain, of some 5 HU over 1 mm.
 """
+
+FAINTEST_HU = 4.0
+"""Least difference from the brain around, however large the area: grey and white matter differ by as much."""
+
+BLUR_MM = 1.5
+"""How far from bone a voxel may be bright because of it alone."""
 
 AROUND_MM = 8.0
 """Standard deviation of the weights by which the brain around a voxel is averaged."""
@@ -51,8 +59,8 @@ def outlined(
         brain: (1, X, Y, Z), above 0 is brain.
         spacing: size of a pixel in mm along X and Y.
         densest: HU above which no voxel is hemorrhage.
-        faintest: HU mm that a connected piece of one class in a slice must reach, see `FAINTEST`; 0
-            keeps all.
+        faintest: HU mm that a connected piece of one class in a slice must reach, see `FAINTEST`, with those
+            of its voxels that lie more than `BLUR_MM` from bone; 0 keeps all.
 
     Example:
         >>> label, image = torch.zeros(1, 32, 32, 1), torch.full((1, 32, 32, 1), 33.0)
@@ -65,18 +73,27 @@ def outlined(
     if not faintest or not kept.any():
         return kept
     unlike = (image[0].float() - _brain_around(kept[0], image[0].float(), brain[0], spacing)).cpu().numpy()
+    clear = ~_beside(image[0] > densest, spacing).cpu().numpy()
     classes, area = kept[0].cpu().numpy(), float(np.prod(spacing))
     in_slices = np.zeros((3, 3, 3), bool)
     in_slices[:, :, 1] = True
     for value in np.unique(classes[classes > 0]):
         pieces, number = ndimage.label(classes == value, in_slices)
         voxels = np.nonzero(pieces)
-        piece = pieces[voxels]
-        pixels = np.bincount(piece, minlength=number + 1).clip(min=1)
-        difference = np.bincount(piece, weights=unlike[voxels], minlength=number + 1) / pixels
-        faint = np.abs(difference) * np.sqrt(pixels * area) < faintest
+        piece, told = pieces[voxels], clear[voxels]
+        pixels = np.bincount(piece[told], minlength=number + 1).clip(min=1)
+        difference = np.bincount(piece[told], unlike[voxels][told], minlength=number + 1) / pixels
+        faint = np.abs(difference) < np.maximum(FAINTEST_HU, faintest / np.sqrt(pixels * area))
         classes[tuple(axis[faint[piece]] for axis in voxels)] = 0
     return torch.from_numpy(classes).to(kept.device)[None]
+
+
+def _beside(bone: Tensor, spacing: tuple[float, float]) -> Tensor:
+    """(X, Y, Z) bool: bone, and what lies within `BLUR_MM` of it in its slice."""
+    reach = [math.ceil(BLUR_MM / mm) for mm in spacing]
+    slices = bone.permute(2, 0, 1)[:, None].float()
+    size = [2 * pixels + 1 for pixels in reach]
+    return F.max_pool2d(slices, size, stride=1, padding=reach)[:, 0].permute(1, 2, 0) > 0
 
 
 def _brain_around(label: Tensor, image: Tensor, brain: Tensor, spacing: tuple[float, float]) -> Tensor:

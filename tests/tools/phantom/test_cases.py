@@ -33,7 +33,7 @@ def test_binary_label_and_transform():
 
 def test_outlines_hold_what_can_be_seen():
     """Voxel by voxel: thin blood beside the skull shines like bone; the scan stays as it is."""
-    source = {"shape": (96, 96, 12), "spacing": (2.2, 2.2, 13.0), "kind": "sdh"}
+    source = {"shape": (96, 96, 12), "spacing": (2.2, 2.2, 13.0), "kind": "edh"}
     exact, drawn = (PhantomCases([source], seed=4, as_outlined=whether)(1) for whether in (False, True))
     assert torch.equal(exact["image"], drawn["image"])
     head = HeadPhantom(4, 1, **source).render()

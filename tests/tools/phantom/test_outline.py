@@ -82,3 +82,22 @@ def test_without_brain_blood_is_compared_with_brain_of_33_hu():
         label[0, start : start + 6, 10:16, 1], image[0, start : start + 6, 10:16, 1] = 1, value
     kept = outlined(label, image, brain)
     assert np.unique(np.nonzero(kept.numpy()[0, :, :, 1])[0]).tolist() == [10, 11, 12, 13, 14, 15]
+
+
+def test_a_large_piece_has_to_differ_too():
+    label, image, brain = head()
+    label[0, 10:50, 10:50, 1], image[0, 10:50, 10:50, 1] = 1, 36.0  # 3 HU over 40 mm
+    assert not outlined(label, image, brain).any()
+    image[0, 10:50, 10:50, 1] = 38.0
+    assert outlined(label, image, brain).sum() == 1600
+
+
+@pytest.mark.parametrize(("thick", "seen"), [(2, False), (8, True)])
+def test_brightness_beside_bone_tells_nothing(thick, seen):
+    """A layer beside bone, as bright as its blur; the thick one goes on where bone does not reach."""
+    label, image, brain = head()
+    image[0, :10] = 900.0
+    image[0, 10:12] = 90.0
+    label[0, 10 : 10 + thick, 20:50, 1], image[0, 12 : 10 + thick, 20:50, 1] = 5, 50.0
+    kept = outlined(label, image, brain)
+    assert int((kept > 0).sum()) == (thick * 30 if seen else 0)
