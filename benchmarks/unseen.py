@@ -164,8 +164,9 @@ def run(
                 into[name].append(score(item["case"], image, truth, label, probability, typed))
         if ALL in scores:
             mean = torch.stack([torch.as_tensor(part.probability) for part in parts]).mean(0)
+            voted = consensus(parts)
             for into, truth in truths:
-                into[ALL].append(score(item["case"], image, truth, consensus(parts), mean, False))
+                into[ALL].append(score(item["case"], image, truth, voted, mean, False))
         print(f"{number}/{len(items)} {item['case']}", flush=True)
         for own in seen.values():
             own[-1].picture = None

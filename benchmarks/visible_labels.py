@@ -13,12 +13,12 @@ from collections import defaultdict
 import numpy as np
 from common import table
 from scipy import ndimage
+from unseen import MAPS
 
 from tools.core.classes import CLASS_VALUES
+from tools.core.tensors import voxel_spacing
 from tools.phantom.mixture import training_heads
-from tools.phantom.outline import DENSEST_HU
-
-VALIDATION = ("training_seg_05", "training_seg_09", "training_seg_18")
+from tools.phantom.outline import DENSEST_HU, outlined
 
 
 def main() -> None:
@@ -30,15 +30,13 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=100)
     parser.add_argument("--heads_dir")
     given = parser.parse_args()
-    exact, seen = (
-        training_heads(
-            given.anatomy, given.background, VALIDATION, as_outlined=whether, heads_dir=given.heads_dir
-        )
-        for whether in (False, True)
-    )
+    heads = training_heads(given.anatomy, given.background, MAPS, with_brain=True, heads_dir=given.heads_dir)
     pieces, bony, voxels, left = (defaultdict(int) for _ in range(4))
     for index in range(given.heads):
-        case, label = exact(index), seen(index)["label"][0].numpy()
+        case = heads(index)
+        x, y, _ = voxel_spacing(case["image"].affine)
+        tensors = (case[key].as_tensor() for key in ("label", "image", "brain"))
+        label = outlined(*tensors, (x, y))[0].numpy()
         truth, image = case["label"][0].numpy(), case["image"][0].numpy()
         for name, value in CLASS_VALUES.items():
             voxels[name] += int((truth == value).sum())

@@ -102,7 +102,8 @@ def block_means(volume: Tensor, factor: Sequence[int], rest: bool = False) -> Te
 def convolve_axis(volume: Tensor, weights: Sequence[float], axis: int) -> Tensor:
     """Convolve a floating-point tensor along one axis with an odd number of weights, its borders repeated.
 
-    A sum of shifted copies: on a CPU PyTorch's own convolution of a single channel takes ten times as long.
+    A sum of shifted copies: on a CPU PyTorch's own convolution of a single channel takes far longer
+    (`benchmarks/bench_blur.py`).
     """
     reach, size = len(weights) // 2, volume.shape[axis]
     ends = (volume.narrow(axis, place, 1) for place in (0, size - 1))

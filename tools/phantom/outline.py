@@ -23,11 +23,11 @@ FAINTEST = 30.0
 """HU mm: difference from the brain around, times the root of the area, of the faintest blood to be seen.
 
 After Rose (1948), who found that an object is seen where this is about five times the noise; here the
-noise is the unevenness of brain, of some 5 HU over 1 mm.
+noise is the unevenness of brain, taken as 5 to 6 HU over 1 mm.
 """
 
 FAINTEST_HU = 4.0
-"""Least difference from the brain around, however large the area: grey and white matter differ by as much."""
+"""Least difference from the brain around, however large the area: brain is uneven over large areas too."""
 
 BLUR_MM = 1.5
 """How far from bone a voxel may be bright because of it alone."""
@@ -106,5 +106,5 @@ def _brain_around(label: Tensor, image: Tensor, brain: Tensor, spacing: tuple[fl
     coarse = (block_means(part, (COARSE, COARSE, 1), rest=True) for part in (plain, (image - mean) * plain))
     weight, sums = (blur_slices(part, sigma) for part in coarse)
     around = (sums / (weight + 1e-3)).permute(2, 0, 1)[:, None]
-    around = F.interpolate(around, image.shape[:2], mode="bilinear")[:, 0]
-    return around.permute(1, 2, 0) + mean
+    around = F.interpolate(around, scale_factor=float(COARSE), mode="bilinear")[:, 0]
+    return around.permute(1, 2, 0)[: image.shape[0], : image.shape[1]] + mean
