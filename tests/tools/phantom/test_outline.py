@@ -51,9 +51,9 @@ def test_difference_times_root_of_area_decides(side, difference, seen):
 
 
 def test_the_brain_nearby_is_what_blood_stands_out_from():
-    """Two equal pieces of 40 HU, one in brain of 28 HU, one in brain of 40 HU."""
+    """Two equal pieces of 40 HU, one in brain of 28 HU, one in brain of 36 HU: 60 and 20 HU mm."""
     label, image, brain = head(28.0)
-    image[0, 32:] = 40.0
+    image[0, 32:] = 36.0
     for start in (6, 52):
         piece = (0, slice(start, start + 5), slice(30, 35), 2)
         label[piece], image[piece] = 2, 40.0
