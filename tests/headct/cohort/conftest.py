@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from distributed import Client
+from distributed import Client, Nanny
 
 from headct.cohort.workers import Workers
 
@@ -58,15 +58,23 @@ class Cluster:
         return Workers(scheduler_file=self.file)
 
     def wait_for_workers(self, number: int) -> None:
-        """Wait until there are so many."""
+        """Wait until there are so many, and their nannies know it.
+
+        A nanny ends with its worker if that is killed in the 50 ms before it has noted that the worker runs.
+        """
         with Client(scheduler_file=str(self.file), set_as_default=False) as client:
             client.wait_for_workers(number, timeout=180)
+            wait_for(lambda: set(client.run(_status, nanny=True).values()) == {"running"})
 
     def stop(self) -> None:
         """End it all."""
         for process in self.processes:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _status(dask_worker: Nanny) -> str:
+    return dask_worker.status.name
 
 
 def wait_for(true: Callable[[], object], seconds: float = 180) -> None:
@@ -90,6 +98,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     try:
         made.add()
         made.add()
+        made.wait_for_workers(2)
         yield made
     finally:
         made.stop()

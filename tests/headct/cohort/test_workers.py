@@ -100,7 +100,9 @@ def test_a_task_waits_for_a_worker_of_its_own(cluster, tmp_path, wait):
             yield name, (tmp_path / name, text)
 
     results: list[str] = []
-    thread = threading.Thread(target=lambda: results.extend(gather(train, tasks(), cluster.workers)))
+    thread = threading.Thread(
+        target=lambda: results.extend(gather(train, tasks(), cluster.workers)), daemon=True
+    )
     thread.start()
     wait(lambda: all((tmp_path / name / "pid").is_file() for name in "ab"))
     time.sleep(2)  # it looks for free workers every second
@@ -131,10 +133,12 @@ def test_what_runs_ends_with_its_command_also_when_that_is_killed(cluster, tmp_p
     command = [sys.executable, "-c", CLIENT, str(cluster.file), str(tmp_path), text]
     pids = [tmp_path / name / "pid" for name in ("b", "c")]
     with subprocess.Popen(command) as client:
-        wait(lambda: all(pid.is_file() and pid.read_text() for pid in pids))
-        numbers = [int(pid.read_text()) for pid in pids]
-        assert all(map(alive, numbers))
-        client.kill()
+        try:
+            wait(lambda: all(pid.is_file() and pid.read_text() for pid in pids))
+            numbers = [int(pid.read_text()) for pid in pids]
+            assert all(map(alive, numbers))
+        finally:
+            client.kill()
     wait(lambda: not any(map(alive, numbers)), 60)
     text = "pathlib.Path('result').write_text('now')"
     command = [*command[:-1], text.replace("'now'", "'now' if not os.path.exists('result') else 'twice'")]
@@ -160,7 +164,7 @@ def test_the_program_of_a_killed_worker_ends_and_runs_elsewhere(cluster, tmp_pat
         program = psutil.Process(int((tmp_path / "fold" / "pid").read_text()))
         program.parent().parent().kill()
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     assert gather(train, [("fold", (tmp_path / "fold", slow))], cluster.workers) == ["True"]
     thread.join()
@@ -177,9 +181,11 @@ def test_a_stopped_command_takes_what_runs_on_its_own_processes_with_it(tmp_path
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background process ignores it
     ) as client:
-        wait(lambda: all(pid.is_file() and pid.read_text() for pid in pids))
-        numbers = [int(pid.read_text()) for pid in pids]
-        os.killpg(client.pid, signal.SIGINT)
+        try:
+            wait(lambda: all(pid.is_file() and pid.read_text() for pid in pids))
+            numbers = [int(pid.read_text()) for pid in pids]
+        finally:
+            os.killpg(client.pid, signal.SIGINT)
         message = client.stderr.read()
     assert message.splitlines()[-1] == "KeyboardInterrupt"
     assert "distributed" not in message.split("KeyboardInterrupt")[-1]
