@@ -68,7 +68,7 @@ train#dataset: # without end
   validation_maps: "@validation_maps"
   transform: "@preprocessing"
   lesion: "$'types' if @network_def#out_channels > 2 else 'any'"
-  as_outlined: false # true: labels hold what can be seen
+  as_outlined: true # labels hold what can be seen; false: also blood that looks like bone or brain
   heads_dir: "@heads_dir"
 {training.cases}\
 sampler: # {training.patches}

@@ -54,7 +54,7 @@ def check_types(
         the last output of the trainer.
     """
     files = ["train.yaml", *(f"variants/{name}.yaml" for name in overlays)]
-    folders = {"ckpt_dir": str(folder), "output_dir": str(folder)}
+    folders = {"ckpt_dir": str(folder), "output_dir": str(folder), "threshold": 0.2}
     more = {"max_epochs": 1, "val_interval": 1, "heads_dir": str(folder / "heads"), **(training or {})}
     run = workflow("train", *files, **data, **folders, **small, **{**MADE, **more})
     trainer = run.parser.get_parsed_content("train#trainer")
@@ -75,7 +75,9 @@ def check_types(
 
     image = Path(str(data["dataset_dir"])) / case["image"]
     out = {"output_dir": str(folder / "out"), "ckpt_path": str(folder / "model.pt")}
-    workflow("infer", "inference.yaml", dataset_dir=str(image), **out).run()
+    inference = workflow("infer", "inference.yaml", dataset_dir=str(image), **out)
+    assert inference.parser.get_parsed_content("threshold") == folders["threshold"]
+    inference.run()
     check_inferred(folder / "out" / f"{case['case']}_seg.nii.gz", image, found > 0)
     (output,) = trainer.state.output
     return output

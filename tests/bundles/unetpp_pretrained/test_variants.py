@@ -69,7 +69,7 @@ def test_every_overlay_is_tested(bundle):
 def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
     overrides, encoder, channels, learned = VARIANTS[name]
     small = {**SMALL, **{key: value for key, value in overrides.items() if key == ENCODER}}
-    folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
+    folders = {"ckpt_dir": str(tmp_path), "output_dir": str(tmp_path), "threshold": 0.2}
     given = (
         {}
         if name == "from_scratch" or "types anatomy" in name
@@ -127,6 +127,7 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
         "infer", "inference.yaml", *overlays, dataset_dir=str(image),
         output_dir=str(tmp_path / "out"), ckpt_path=str(tmp_path / "model.pt"), **small,
     )  # fmt: skip
+    assert inference.parser.get_parsed_content("threshold") == folders["threshold"]
     inference.run()
     check_inferred(tmp_path / "out" / f"{case['case']}_seg.nii.gz", image, found)
 
