@@ -55,7 +55,7 @@ class Score:
         dice: of any hemorrhage; 1 where there is none and none was found.
         found: whether a voxel of it was found; None without hemorrhage.
         false_ml: what was found where there is none.
-        found_at, false_ml_at: the same by threshold of the probability.
+        dice_at, found_at, false_ml_at: the same by threshold of the probability.
         bins: (2, BINS) voxels with a probability of at least 0.01 by tenth, and how many of them bleed.
         types: voxels by type: true, found, both.
         picture: slices for the gallery.
@@ -66,6 +66,7 @@ class Score:
     dice: float
     found: bool | None
     false_ml: float
+    dice_at: list[float]
     found_at: list[bool]
     false_ml_at: list[float]
     bins: np.ndarray
@@ -99,7 +100,6 @@ def score(name: str, image: Any, classes: Any, label: Any, probability: Any, typ
     spacing = [float(mm) for mm in image.pixdim]
     ml = float(np.prod(spacing)) / 1000
     truth, found = classes > 0, label > 0
-    both, either = int((truth & found).sum()), int(truth.sum()) + int(found.sum())
     above = [probability >= threshold for threshold in THRESHOLDS]
     known = probability >= 0.01
     tenths = (probability[known] * BINS).long().clamp(max=BINS - 1)
@@ -112,15 +112,22 @@ def score(name: str, image: Any, classes: Any, label: Any, probability: Any, typ
     return Score(
         name=name,
         ml=int(truth.sum()) * ml,
-        dice=2 * both / either if either else 1.0,
-        found=both > 0 if bleeds else None,
+        dice=dice_of(truth, found),
+        found=bool((truth & found).any()) if bleeds else None,
         false_ml=int((found & ~truth).sum()) * ml,
+        dice_at=[dice_of(truth, one) for one in above],
         found_at=[bool((one & truth).any()) for one in above],
         false_ml_at=[int((one & ~truth).sum()) * ml for one in above],
         bins=torch.stack(bins).numpy(),
         types=types,
         picture=OverlayCase(name, image[0].half(), found, truth, spacing),
     )
+
+
+def dice_of(truth: torch.Tensor, found: torch.Tensor) -> float:
+    """Dice of two masks; 1 where both are empty."""
+    either = int(truth.sum()) + int(found.sum())
+    return 2 * int((truth & found).sum()) / either if either else 1.0
 
 
 def validation_heads(datalist: Path) -> list[dict[str, Any]]:

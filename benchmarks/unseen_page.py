@@ -40,8 +40,8 @@ The same against the part of the hemorrhage that a reader would outline (`tools.
 looks like bone, nor what looks like the brain around it. A head without any such part counts as one without.
 """
 OPERATING = """\
-Sensitivity by head, and mL of false blood per head, by threshold of the probability of any hemorrhage. What
-ships takes 0.5 or the most probable class.
+Mean Dice of the heads with hemorrhage, sensitivity by head, and mL of false blood per head, by threshold of
+the probability of any hemorrhage. What ships takes the threshold in `models/model.json`, or else 0.5.
 """
 PICTURES = """\
 Operating curves with the label map's point marked, reliability curves (share of voxels that bleed by their
@@ -140,7 +140,9 @@ def _operating(scores: Mapping[str, Sequence[Score]], thresholds: Sequence[float
     lines = []
     for name, own in scores.items():
         curve = _curve(own)
-        lines.append([name, *(f"{found:.2f} / {false:.1f}" for found, false in curve)])
+        dice = np.mean([one.dice_at for one in own if one.found is not None], 0)
+        cells = zip(dice, curve, strict=True)
+        lines.append([name, *(f"{mean:.2f} / {found:.2f} / {false:.1f}" for mean, (found, false) in cells)])
     return table(["", *(f"{threshold:g}" for threshold in thresholds)], lines)
 
 

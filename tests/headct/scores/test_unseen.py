@@ -13,7 +13,7 @@ from benchmarks.unseen_page import draw_curves, make_page, smallest_found
 def head(ml: float, dice: float, false_ml: float, found: bool | None, **types: tuple[int, int, int]) -> Any:
     """Found, and with that much false blood, at both of two thresholds."""
     every = {kind: types.get(kind, (0, 0, 0)) for kind in ("edh", "iph")}
-    at = {"found_at": [bool(found)] * 2, "false_ml_at": [false_ml, false_ml / 2]}
+    at = {"dice_at": [dice, dice / 2], "found_at": [bool(found)] * 2, "false_ml_at": [false_ml, false_ml / 2]}
     bins = np.array([[4, 0], [1, 0]])
     return SimpleNamespace(ml=ml, dice=dice, false_ml=false_ml, found=found, types=every, bins=bins, **at)
 
@@ -43,5 +43,5 @@ def test_page_by_hand(tmp_path):
         "| one | 0.80 (1) | 0.80 (1) | no head | 1.00 (1) | no head | 10.0 mL | 1.00 (1) | no head |" in page
     )
     assert "| one | 0.00 | 0.73 | 0.36 |" in page
-    assert "| one | 0.67 / 1.2 | 0.67 / 0.6 |" in page
+    assert "| one | 0.47 / 0.67 / 1.2 | 0.23 / 0.67 / 0.6 |" in page
     assert draw_curves({"one": HEADS}, (0.5, 0.9), tmp_path / "curves.png").exists()
