@@ -212,7 +212,8 @@ class BundleRun:
     ) -> None:
         """`python -m MODULE run RUN_ID` in the bundle's folder; what it prints goes to `RUN_ID.log`."""
         command = [sys.executable, "-m", *module, "run", run_id, "--config_file", str(list(files))]
-        command += [part for key, value in keys.items() for part in (f"--{key}", str(value))]
+        for key, value in keys.items():
+            command += [f"--{key}", "$None" if value is None else str(value)]  # None would be left out
         environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}
         log_dir.mkdir(parents=True, exist_ok=True)
         log = log_dir / f"{run_id}.log"

@@ -32,7 +32,7 @@ def refuse_unknown_overrides() -> None:
     A first step of a bundle's `initialize`, before data are read or made; in another program it does nothing.
 
     Raises:
-        InputError: see `check_overrides` and `check_values`.
+        InputError: see `check_overrides` and `check_values`; also for a value None, which MONAI leaves out.
     """
     program = Path(sys.argv[0]).parts[-3:]
     if program != ("monai", "bundle", "__main__.py") or sys.argv[1:2] not in (["run"], ["run_workflow"]):
@@ -124,8 +124,16 @@ def _given(command: Any, arguments: Sequence[str]) -> dict[str, Any]:
     fire.Fire(record, command=list(arguments))
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
-            found.update(found.pop(name, {}))
+            found.update(_not_left_out(found.pop(name, {})))
     return bundle.update_kwargs(found.pop("args_file", None), **found)
+
+
+def _not_left_out(overrides: dict[str, Any]) -> dict[str, Any]:
+    """The same; `InputError` for None, which MONAI leaves out, and for null, which it takes for a word."""
+    for key, value in overrides.items():
+        if value is None or value == "null":
+            raise InputError(f"{key}: expected a value, found {value}: write --{key} '$None' for none")
+    return overrides
 
 
 def _tracked(tracking: Any) -> set[str]:

@@ -190,6 +190,8 @@ def test_weights_are_scored_again_on_other_data_once(bundle, tmp_path):
     out = run.score_again("other", dice=0.25)
     assert out == run.folder / "other"
     assert {row["dice"] for row in read_csv(out / "metrics" / "per_case.csv")} == {0.25}
+    run.score_again("none", dice=None)  # MONAI leaves out an override that is None
+    assert {row["dice"] for row in read_csv(run.folder / "none" / "metrics" / "per_case.csv")} == {None}
     written = (out / "evaluating.log").stat().st_mtime_ns
     run.score_again("other", dice=0.25)
     assert (out / "evaluating.log").stat().st_mtime_ns == written

@@ -136,6 +136,18 @@ def test_values_of_another_kind(refuse, files, tmp_path):
         refuse("--args_file", str(arguments))
 
 
+@pytest.mark.parametrize("word", ["None", "null"])
+def test_none_has_to_be_an_expression(refuse, files, tmp_path, word):
+    """MONAI leaves out an override that is None, and the value of the file stays."""
+    message = rf"^epochs: expected a value, found {word}: write --epochs '\$None' for none$"
+    with pytest.raises(InputError, match=message):
+        refuse("training", "--config_file", files[0], "--epochs", word)
+    given = ["--config_file", files[0], "--epochs", "$None"]
+    refuse("training", *given)
+    (arguments := tmp_path / "args.json").write_text(json.dumps({"config_file": files[0], "epochs": None}))
+    refuse("--args_file", str(arguments))
+
+
 def test_keys_of_an_overlay(refuse, files):
     both = str(files)
     refuse("training", "--config_file", both, "--patience", "2", "--train#interval", "1")
