@@ -10,16 +10,14 @@ from monai.bundle import ConfigWorkflow
 
 from headct.zoo.ship_weights import ship_weights
 from tests.bundles.runs import workflow
+from tests.bundles.types_check import MADE, typed_data
 from tools.core.errors import InputError
 from tools.engine.checkpoint import require_weights, weights_settings
-from tools.phantom import write_phantoms
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("weights")
-    write_phantoms(root / "data", cases=3, seed=3, folds=3, shape=(64, 64, 20), spacing=(3.0, 3.0, 8.0))
-    return {"dataset_dir": str(root / "data"), "cache_dir": str(root / "cache")}
+def data(tmp_path_factory) -> dict[str, object]:
+    return typed_data(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
@@ -88,15 +86,21 @@ def test_training_keeps_shipped_weights_and_inference_takes_the_new_settings(wei
     ship_weights(tmp_path / "source" / "model.pt", tmp_path / "models" / "model.pt")
     shipped = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
     folders = {"ckpt_dir": str(tmp_path / "models"), "output_dir": str(tmp_path)}
-    tiny = {"input#spacing": [3.0, 3.0, 8.0], "roi_size": [24, 24, 8], "patches_per_case": 8, "batch_size": 8}
-    files = ("train.yaml", "variants/weights.yaml")
+    tiny = {
+        **MADE,
+        "input#spacing": [3.0, 3.0, 8.0],
+        "roi_size": [24, 24, 8],
+        "sampler#roi_size": [24, 24, 8],
+    }
+    overlays = ("types", "anatomy", "weights")
+    files = ("train.yaml", *(f"variants/{name}.yaml" for name in overlays))
     training = workflow("train", *files, **data, **folders, **tiny, max_epochs=2, val_interval=1)
     training.run()
     assert training.parser.get_parsed_content("optimizer").param_groups[0]["lr"] == pytest.approx(0)
     for name, content in shipped.items():
         assert (tmp_path / "models" / name.replace("model", "original")).read_bytes() == content
     new = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    assert any(not torch.equal(new[name], weights[name]) for name in new)
+    assert any(new[name].shape != weights[name].shape for name in new)  # six outputs
     beside = json.loads((tmp_path / "models" / "model.json").read_text())
     assert "shipped" not in beside
 

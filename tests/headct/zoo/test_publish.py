@@ -57,6 +57,7 @@ def test_what_lies_in_it(repository, published, name):
     configs = archive.parent / full / "configs"
     overlays = {  # the network of its weights, where that is not the default
         "gan_unet2d": ["variants/unet10.yaml", "variants/types.yaml", "variants/weights.yaml"],
+        "se_unet3d": ["variants/types.yaml", "variants/weights.yaml"],
         "unetpp_pretrained": ["variants/types.yaml"],
     }.get(name, [])
     train = ConfigParser.load_config_files([configs / file for file in ("train.yaml", *overlays)])
