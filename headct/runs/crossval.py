@@ -204,7 +204,7 @@ def _with_inner_validation(
     others = [
         {key: value for key, value in item.items() if key != "fold"} for item in items if item["fold"] != fold
     ]
-    owners = {str(item.get("patient", item.get("case", item["image"]))) for item in others}
+    owners = {str(item.get("patient") or item.get("case") or item["image"]) for item in others}
     inner = min(INNER_FOLDS, len(owners) if by == "patient" else len(others))
     if inner < 2:  # one patient cannot be divided
         logger.warning(SCORED_WARNING)

@@ -63,6 +63,11 @@ def score_raters(
             f"without prediction {alone['truth'][:5]} and {len(alone['pred'])} predictions without case "
             f"{alone['pred'][:5]}"
         )
+    named = dict(classes or {})
+    if not named and any(
+        float(read_label_map(file).max()) > 1 for files in truths.values() for file in files.values()
+    ):  # of all cases: one that lacks some types counts too
+        named = {value: name for name, value in CLASS_VALUES.items()}
     rows: list[Row] = []
     for case in tqdm(cases, desc="score", unit="case", disable=not progress):
         files = list(truths[case].values())
@@ -73,9 +78,6 @@ def score_raters(
         sets = [[x.numpy()[0] for x in masks] for masks in (found, raters)]
         row: Row = {"case": case, "raters": len(raters), "predictions": len(found)}
         row |= set_scores(*([x > 0 for x in masks] for masks in sets))
-        named = dict(classes or {})
-        if not named and max(float(x.max()) for x in sets[1]) > 1:
-            named = {value: name for name, value in CLASS_VALUES.items()}
         for value, name in named.items():
             scores = set_scores(*([x == value for x in masks] for masks in sets))
             row |= {f"{column}_{name}": score for column, score in scores.items()}

@@ -11,6 +11,8 @@ from tools.core.tables import Row
 
 __all__ = ["read_csv"]
 
+TEXTS = ("case", "patient")  # names, of which Python takes 1_1 for 11 and 12e5 for 1200000
+
 
 def read_csv(path: str | Path) -> list[Row]:
     """Rows of a table that `write_csv` wrote; numbers become int or float, empty cells None.
@@ -34,7 +36,7 @@ def read_csv(path: str | Path) -> list[Row]:
                 f"row {number}"
             )
     rows = [
-        {k: v if k == "case" else _value(v) for k, v in zip(columns, line, strict=True)} for line in table[1:]
+        {k: v if k in TEXTS else _value(v) for k, v in zip(columns, line, strict=True)} for line in table[1:]
     ]
     if not rows or "case" not in rows[0]:
         raise InputError(f"{path}: expected a per-case table with a column 'case' and at least one row")

@@ -115,6 +115,15 @@ def convolve_axis(volume: Tensor, weights: Sequence[float], axis: int) -> Tensor
     return out
 
 
+def voxel_ml(affine: Tensor | np.ndarray) -> float:
+    """Volume of a voxel in mL; of a sheared affine (gantry tilt) it is less than the product of its edges.
+
+    Args:
+        affine: voxel to world in mm, (4, 4).
+    """
+    return abs(float(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000
+
+
 def bounding_box(mask: Tensor, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:
     """Smallest box around a mask (X, Y, Z), widened by `margin` within the volume; None for an empty mask."""
     box = []

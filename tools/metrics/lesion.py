@@ -63,6 +63,7 @@ def match_lesions(
     spacing: Sequence[float],
     min_iou: float = 0.1,
     connectivity: int = 26,
+    voxel_ml: float | None = None,
 ) -> LesionMatch:
     """Find and match the lesions of one scan.
 
@@ -71,13 +72,15 @@ def match_lesions(
         spacing: voxel edge lengths in mm.
         min_iou: smallest IoU of partners; 0 for any overlap.
         connectivity: 6, 18 or 26 neighbours.
+        voxel_ml: volume of a voxel, where its edges are not perpendicular; None is their product.
     """
     pred, truth = (as_mask(x).cpu().numpy() for x in (pred, truth))
     if pred.shape != truth.shape or pred.ndim != 3:
         raise InputError(
             f"lesions: expected two masks of the same shape (X, Y, Z), found {pred.shape} and {truth.shape}"
         )
-    voxel_ml = float(np.prod(np.asarray(spacing, dtype=np.float64))) / 1000
+    if voxel_ml is None:
+        voxel_ml = float(np.prod(np.asarray(spacing, dtype=np.float64))) / 1000
     connected_components: Any = cc3d.connected_components  # its stubs know no bool
     t, n_truth = connected_components(truth, connectivity=connectivity, return_N=True)
     p, n_pred = connected_components(pred, connectivity=connectivity, return_N=True)

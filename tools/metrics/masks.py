@@ -53,6 +53,9 @@ def check_pair(pred: torch.Tensor, truth: torch.Tensor, what: str = "prediction 
 
 
 def lesion_probability(prob: torch.Tensor) -> torch.Tensor:
-    """Probability of any lesion: one channel as it is, of a softmax 1 - background (channel 0)."""
+    """Probability of any lesion: one channel as it is, of a softmax the sum of all but channel 0.
+
+    It is not 1 - background: outside a crop that was undone all channels are 0.
+    """
     prob = plain(prob)
-    return prob if prob.shape[1] == 1 else 1 - prob[:, :1]
+    return prob if prob.shape[1] == 1 else prob[:, 1:].sum(1, keepdim=True).clamp(max=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ class SegmentationReport:
         row |= {column: item.get(column) for column in self.columns}
         if self.small_mm2 is not None:
             row["pixel_mm2"] = spacing[0] * spacing[1]
-        row |= self._host_scores(case, pred_masks[0, 0], masks[0, 0], spacing)
+        row |= self._host_scores(case, pred_masks[0, 0], masks[0, 0], spacing, voxel_ml)
         self._pending.append((row, voxel_ml, torch.cat([discrete[None], slices, counts])))
         if self.prob_key:
             self._add_probabilities(case, item[self.prob_key], masks[:, :1], slice_dim)
@@ -165,15 +166,18 @@ class SegmentationReport:
                     self._logged.add(name)
         return self.rows
 
-    def _host_scores(self, case: str, pred: torch.Tensor, truth: torch.Tensor, spacing: list[float]) -> Row:
+    def _host_scores(
+        self, case: str, pred: torch.Tensor, truth: torch.Tensor, spacing: list[float], voxel_ml: float
+    ) -> Row:
         row: Row = {}
         if self.scores is not None:
             row |= self.scores(pred, truth, spacing)
         if self.lesions:
             if pred.ndim == 2:  # a slice is a volume of one slice
                 pred, truth, spacing = pred[..., None], truth[..., None], [*spacing, 1.0][:3]
+                voxel_ml = math.prod(spacing) / 1000
             pred, truth = pred.cpu(), truth.cpu()
-            match = match_lesions(pred, truth, spacing)
+            match = match_lesions(pred, truth, spacing, voxel_ml=voxel_ml)
             found, false, missed = match.counts
             row |= {"lesions": found + missed, "lesions_found": found, "false_lesions": false}
             row |= {"abc_half_ml": abc_half_total_ml(truth, spacing)}

@@ -43,6 +43,7 @@ class RenewedSampler:
         self._resume: dict[str, int] | None = None
         self._given = -1  # the epoch that was given out last
         self._sampler, self._made = self._of_epoch(0), 0
+        self.settings = {"pool": pool, "renewed": renewed, **self._sampler.settings}
 
     def __len__(self) -> int:
         """Batches per epoch of this process."""

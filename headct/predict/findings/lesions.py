@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull, cKDTree
 from scipy.spatial.distance import pdist
 
 from headct.predict.results import Lesion
-from tools.core.tensors import bounding_box
+from tools.core.tensors import bounding_box, voxel_ml
 from tools.metrics.volume import abc_half_ml
 
 __all__ = ["find_lesions", "inner_table", "largest_diameter_mm", "largest_first"]
@@ -55,10 +55,10 @@ def find_lesions(
         return [], []
     offset = np.array([side.start for side in box])
     label, hu = np.ascontiguousarray(label[box]), hu[box]
-    voxel_ml = float(np.prod(spacing)) / 1000
+    one_ml = voxel_ml(affine)
     components, boxes, counts, order = largest_first(label)
     tree = cKDTree(skull_mm) if skull_mm is not None and len(skull_mm) else None
-    volumes = counts * voxel_ml
+    volumes = counts * one_ml
     lesions: list[Lesion] = []
     for i in order[volumes[order] >= min_ml]:
         box = boxes[i]
@@ -71,7 +71,7 @@ def find_lesions(
         lesions.append(
             Lesion(
                 number=len(lesions) + 1,
-                volume_ml=float(mask.sum()) * voxel_ml,
+                volume_ml=float(mask.sum()) * one_ml,
                 abc_half_ml=abc_half_ml(mask, spacing.tolist()),
                 diameter_mm=largest_diameter_mm(mask, spacing),
                 mean_hu=float(hu[box][mask].mean()),

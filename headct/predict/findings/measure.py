@@ -17,6 +17,7 @@ from headct.predict.input.scan import Scan
 from headct.predict.model.bundle import BundleModel, Segmentation
 from headct.predict.model.consensus import RULE, consensus
 from headct.predict.results import Case, Lesion, Midline, Model, Uncertainty
+from tools.core.tensors import voxel_ml
 
 __all__ = ["Measured", "density_warnings", "measure", "measure_label", "seam_warnings", "verdict"]
 
@@ -69,8 +70,8 @@ def measure(
         min_ml: smaller lesions are not counted as hemorrhage.
     """
     volume = scan.volume
-    voxel_ml = float(np.prod(np.asarray(volume.pixdim, dtype=float))) / 1000
-    described = [_model(m, r, voxel_ml) for m, r in zip(models, results, strict=True)]
+    one_ml = voxel_ml(volume.affine)
+    described = [_model(m, r, one_ml) for m, r in zip(models, results, strict=True)]
     classes = models[0].names if len(models) == 1 else {1: "hemorrhage"}
     measured = measure_label(name, scan, head, consensus(results), classes, described, min_ml)
     measured.case.warnings += _disagreement(described, min_ml)
@@ -167,7 +168,7 @@ def _mean_map(volume: Any, maps: Sequence[Any]) -> np.ndarray | None:
     return in_ras(volume, mean.div_(len(maps)))
 
 
-def _model(model: BundleModel, result: Segmentation, voxel_ml: float) -> Model:
+def _model(model: BundleModel, result: Segmentation, one_ml: float) -> Model:
     slices = (np.bincount(plane.ravel(), minlength=256) for plane in result.label.numpy().T)
     counts: np.ndarray = sum(slices, np.zeros(256, np.int64))
     uncertainty = None
@@ -176,7 +177,7 @@ def _model(model: BundleModel, result: Segmentation, voxel_ml: float) -> Model:
         uncertainty = Uncertainty(
             method=model.uncertainty_method,
             mean_deviation=total / max(either, 1),
-            volume_range_ml=[low * voxel_ml, high * voxel_ml],
+            volume_range_ml=[low * one_ml, high * one_ml],
         )
     meta = model.metadata
     formats: dict[str, Any] = next(iter(meta.get("network_data_format", {}).get("outputs", {}).values()), {})
@@ -186,8 +187,8 @@ def _model(model: BundleModel, result: Segmentation, voxel_ml: float) -> Model:
         title=str(meta.get("name", model.name)),
         weights=[path.name for path in model.weights],
         sha256=model.sha256,
-        volume_ml=float(counts[1:].sum()) * voxel_ml,
-        class_volumes_ml={name: float(counts[value]) * voxel_ml for value, name in model.names.items()},
+        volume_ml=float(counts[1:].sum()) * one_ml,
+        class_volumes_ml={name: float(counts[value]) * one_ml for value, name in model.names.items()},
         segments=_segments(meta, formats, model.names),
         trained_on=str(model.notes.get("trained_on") or meta.get("data_source") or "not stated"),
         intended_use=str(meta.get("intended_use", "Research use only, not a medical device.")),

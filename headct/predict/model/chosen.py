@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,20 @@ class ChosenModels:
     @property
     def settings(self) -> dict[str, object]:
         """What the result of a case depends on, as it stands in `report.json`."""
-        if self._digests is None:
+        if self._digests is None or self._content is None:
             self._digests = [[file_hash(path) for path in paths] for paths in self.weights]
-        return {"bundles": [folder.name for folder in self.folders], "weights": self._digests}
+            self._content = [file_hash(file) for file in self._files()]
+        names = [folder.name for folder in self.folders]
+        content = hashlib.sha256("".join(self._content).encode()).hexdigest()
+        return {"bundles": names, "weights": self._digests, "content": content}
+
+    def _files(self) -> list[Path]:
+        """What the bundles are made of besides their weights, and the settings beside those."""
+        beside = [path.with_suffix(".json") for paths in self.weights for path in paths]
+        files = [file for folder in self.folders for file in _files(folder)]
+        return [*files, *(file for file in beside if file.is_file())]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._content is None:
-            self._content = [file_hash(file) for folder in self.folders for file in _files(folder)]
         state = {
             "folders": [folder.absolute() for folder in self.folders],
             "weights": [[path.absolute() for path in paths] for paths in self.weights],
@@ -85,7 +93,8 @@ class ChosenModels:
 
 def _files(folder: Path) -> list[Path]:
     """What a bundle is made of, besides its weights."""
-    return sorted([*folder.glob("configs/*"), *folder.glob("scripts/**/*.py")])
+    files = [*folder.glob("configs/**/*"), *folder.glob("scripts/**/*.py")]
+    return sorted(file for file in files if file.is_file())
 
 
 def _keep(state: dict[str, Any]) -> ChosenModels:

@@ -143,7 +143,7 @@ def make_view(measured: Measured, probability: bool = False) -> View:
     def place(world: Sequence[float]) -> tuple[int, int, int]:
         i, j, k = (np.linalg.inv(measured.affine) @ [*world, 1.0])[:3]
         column, row = (x.stop - 1 - i) * sx / pixel, (y.stop - 1 - j) * sy / pixel
-        at = np.rint([k // averaged, row, column]).clip(0, np.array(codes.shape) - 1)
+        at = np.rint([round(k) // averaged, row, column]).clip(0, np.array(codes.shape) - 1)
         return int(at[0]), int(at[1]), int(at[2])
 
     places = [place(lesion.centroid_mm) for lesion in measured.case.lesions]

@@ -72,6 +72,7 @@ def test_two_processes_write_what_one_does(scans, bright, tmp_path):
 def test_a_worker_keeps_its_models_until_something_of_them_changes(bright, tmp_path):
     """A task brings the models along; what is loaded stays."""
     folder = Path(shutil.copytree(bright, tmp_path / "bright"))
+    (folder / "configs" / "variants").mkdir()  # as real bundles have
 
     def arrives() -> ChosenModels:
         return pickle.loads(pickle.dumps(ChosenModels(folder, None)))
@@ -85,6 +86,9 @@ def test_a_worker_keeps_its_models_until_something_of_them_changes(bright, tmp_p
     other = arrives()
     assert other is not first
     assert other.load("cpu") is not loaded
+    assert other.settings != first.settings  # so that cases that were done are done again
+    (folder / "models" / "model.json").write_text('{"threshold": 0.3}')
+    assert ChosenModels(folder, None).settings != other.settings
 
 
 def test_the_example_for_slurm_runs_on_a_local_scheduler(scan, bright, tmp_path):

@@ -64,6 +64,17 @@ def test_lesions_against_brute_force():
     assert crossing.depth_mm is None
 
 
+def test_volume_of_a_sheared_voxel():
+    """Gantry tilt in a NIfTI file: 25 degrees make a voxel's volume smaller than the product of its edges."""
+    sheared = AFFINE.copy()
+    sheared[1, 2] = 3 * np.tan(np.radians(25))
+    edges = np.linalg.norm(sheared[:3, :3], axis=0)
+    label = np.zeros((20, 20, 6), np.uint8)
+    label[2:12, 2:12, 1:5] = 1
+    (lesion,), _ = find_lesions(label, np.full(label.shape, 60, np.float32), sheared, edges, {1: "iph"})
+    assert lesion.volume_ml == pytest.approx(400 * 0.9 * 0.8 * 3 / 1000)
+
+
 def test_largest_diameter_against_all_pairs_of_corners():
     rng = np.random.default_rng(1)
     mask = rng.random((7, 6, 3)) > 0.7

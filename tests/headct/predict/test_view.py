@@ -67,6 +67,18 @@ def test_slices_are_seen_from_the_feet_with_the_face_up():
     assert [o.name for o in make_view(measured()).overlays] == ["uncertainty"]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_place_of_a_lesion_is_its_slice(seed):
+    """Whatever the origin: rounding must not take a centre at 3 for 2.9999."""
+    case = measured()
+    origin = np.random.default_rng(seed).uniform(-300, 300, 3)
+    case.affine[:3, 3] = origin
+    case.final[..., 4] = 0
+    centre = case.affine[:3, :3] @ [35.5, 45.5, 3.0] + origin
+    case.case.lesions[0].centroid_mm = [float(c) for c in centre]
+    assert make_view(case).places[0][0] == 3
+
+
 def test_thin_slices_are_averaged_and_named():
     view = make_view(measured(shape=(60, 70, 101), spacing=(2.0, 2.0, 0.6)))
     assert view.averaged == 4

@@ -159,6 +159,10 @@ def test_the_scored_fold_chooses_no_epoch(bundle, tmp_path, caplog):
         tested += [item["case"] for item in parts["scored"]]
     assert sorted(tested) == sorted(item["case"] for item in cases())
     assert "optimistic" not in caplog.text
+    unnamed = [{**item, "patient": None} for item in cases()]
+    (bundle / "data" / "dataset.json").write_text(json.dumps({"training": unnamed}))
+    fold_runs(bundle, config_files(bundle), tmp_path / "unnamed", 3)  # each case is a patient of its own
+    assert "optimistic" not in caplog.text
     scored = fold_runs(bundle, config_files(bundle), tmp_path / "scored", 3, validation="scored")
     assert "optimistic" in caplog.text
     content = json.loads((Path(scored[0].overrides["dataset_dir"]) / "dataset.json").read_text())

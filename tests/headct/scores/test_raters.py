@@ -51,6 +51,17 @@ def save(path: Path, *columns: int) -> None:
     nib.save(nib.Nifti1Image(array, AFFINE), path)
 
 
+def test_a_case_that_lacks_a_type_counts_for_it_too(tmp_path):
+    """EDH alone (1) and missed, beside EDH and SDH, both found: mean Dice of EDH a half."""
+    for case, truth, pred in (("a", (1, 1), (0, 0)), ("b", (1, 5), (1, 5))):
+        save(tmp_path / "truth" / case / "label_annot_1.nii.gz", *truth)
+        save(tmp_path / "pred" / f"{case}_seg.nii.gz", *pred)
+    score(tmp_path / "pred", tmp_path / "truth", rules="mbhseg2025", out=tmp_path / "out")
+    columns = json.loads((tmp_path / "out" / "summary.json").read_text())["columns"]
+    assert columns["dice_max_edh"]["mean"] == pytest.approx(0.5)
+    assert columns["dice_max_edh"]["n"] == 2
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     pred, truth = tmp_path / "pred", tmp_path / "truth"

@@ -157,6 +157,8 @@ class TestLesions:
         assert match.counts == (1, 1, 2)  # the bridge finds one of its two
         assert match.iou.tolist() == [8 / 20]
         assert match_lesions(pred, truth, (10, 10, 10), min_iou=0.5).counts == (0, 2, 3)
+        sheared = match_lesions(pred, truth, (10, 10, 10), voxel_ml=0.9)  # gantry tilt
+        assert sheared.truth_ml.tolist() == pytest.approx([7.2, 7.2, 3.6])
 
     def test_split_lesion_is_found_once(self) -> None:
         match = match_lesions(self.blocks((0, 4, 0), (6, 9, 0)), self.blocks((0, 9, 0)), (1, 1, 1))

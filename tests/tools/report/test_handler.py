@@ -103,7 +103,9 @@ def test_second_run_replaces_the_first_and_leaves_other_metrics(tmp_path: Path) 
 def test_probabilities_and_surfaces(tmp_path: Path) -> None:
     report = SegmentationReport(tmp_path, prob_key="prob", scores=instance2022_scores)
     probs = [0.9 * p + 0.05 for *_, p in CASES]
-    softmax = [torch.cat([1 - prob, prob]) for prob in probs]
+    # all channels are 0 outside a crop that was undone: there is no hemorrhage
+    softmax = [torch.cat([1 - prob, prob]) * (prob > 0.05) for prob in probs]
+    probs = [prob * (prob > 0.05) for prob in probs]
     for (case, ivh, truth, pred), prob in zip(CASES, softmax, strict=True):
         report.add({"case": case, "ivh": ivh, "label": truth, "pred": pred, "prob": prob})
     rows = {row["case"]: row for row in report.finish()}

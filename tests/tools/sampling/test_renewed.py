@@ -44,6 +44,14 @@ def test_an_epoch_draws_from_its_pool_and_makes_each_case_once():
     assert made.made == list(range(9))
 
 
+def test_another_sampling_has_other_settings():
+    """With which alone an interrupted training goes on."""
+    one = RenewedSampler(Counted(), pool=3, renewed=2, **OPTIONS).settings
+    assert one["pool"] == 3
+    for change in ({"pool": 4}, {"renewed": 1}, {"mix": {"lesion": 1.0}}, {"roi_size": (4, 4, 2)}):
+        assert RenewedSampler(Counted(), **{"pool": 3, "renewed": 2, **OPTIONS, **change}).settings != one
+
+
 def test_cases_that_are_always_there():
     real = Counted()(99)
     sampler = RenewedSampler(Counted(), pool=3, renewed=2, always=[real], **OPTIONS)

@@ -164,6 +164,11 @@ def test_slice_cases(files, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [case["case"] for case in slice_cases(tmp_path)] == ["077/1", "078/1", "b"]
+    for name, content in (("scan.nrrd", b""), ("image.dcm", b""), ("IM0001", bytes(128) + b"DICM")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"found both: .*077/1.png and .*{name}"):
+            slice_cases(tmp_path)
+        (tmp_path / name).unlink()
     (tmp_path / "077" / "1.jpg").touch()
     with pytest.raises(InputError, match=r"077/1\.png: expected another name than .*077/1\.jpg"):
         slice_cases(tmp_path)
