@@ -119,8 +119,9 @@ learning_rate: 1.0e-3
         save=SAVE_VOLUME,
         columns=None,
         own="""\
-refine: 0.02 # voxels that are closer to 0.5 than this are decided in float32
+refine: 0.02 # voxels that are closer to the threshold than this are decided in float32
 inferer#refine: "@refine"
+inferer#threshold: "@threshold"
 """,
         size="roi_size",
         trt="refine: 0.0 # there is no float32 network to decide close voxels with\n",

@@ -46,10 +46,12 @@ class WindowProbabilityInferer(SlidingWindowInferer):
         background: what the first channel holds outside the brain; None if nothing marks the brain: without a
             mask every window is used.
         progress: show a progress bar.
-        refine: in bfloat16, decide close voxels in float32: where the two best classes are less than twice
-            this apart, all windows are computed once more in float32, if the network is a
+        refine: in bfloat16, decide close voxels in float32: where the probability of hemorrhage of any type is
+            less than this from `threshold`, or above it the two best types less than twice this apart, all
+            windows are computed once more in float32, if the network is a
             `tools.engine.precision.HasFloat32Forward`. Where that is more than rounding costs, labels are
             float32's. 0, or a network that computes in float32 anyway, leaves it out.
+        threshold: of the probability of hemorrhage, with which labels are made of the result.
 
     Raises:
         ValueError: for an overlap outside [0, 1) or a step below 1 or above the window size.
@@ -71,6 +73,7 @@ class WindowProbabilityInferer(SlidingWindowInferer):
         background: float | None = BACKGROUND,
         progress: bool = False,
         refine: float = 0.0,
+        threshold: float = 0.5,
     ) -> None:
         super().__init__(
             roi_size, sw_batch_size, overlap, mode, sigma_scale, cval=background or 0.0, progress=progress
@@ -78,6 +81,7 @@ class WindowProbabilityInferer(SlidingWindowInferer):
         self.step = step
         self.background = background
         self.refine = refine
+        self.threshold = threshold
         self.fitting = FittingBatches(sw_batch_size)
 
     @torch.no_grad()
@@ -160,10 +164,14 @@ class WindowProbabilityInferer(SlidingWindowInferer):
         return total[(slice(None), slice(None), *inside)]
 
     def _close(self, probabilities: Tensor) -> Tensor:
-        """Where the two best classes lie close together, bool, (batch, ...)."""
-        best, index = probabilities.max(1, keepdim=True)
-        second = probabilities.scatter(1, index, -1.0).amax(1, keepdim=True)
-        return (best - second)[:, 0] < 2 * self.refine
+        """Where rounding may decide whether there is hemorrhage, or of which type: bool, (batch, ...)."""
+        types = probabilities[:, 1:]
+        above = types.sum(1) - self.threshold
+        close = above.abs() < self.refine
+        if types.shape[1] > 1:
+            best = types.topk(2, 1).values
+            close |= (above > 0) & (best[:, 0] - best[:, 1] < 2 * self.refine)
+        return close
 
     def _mean(
         self,

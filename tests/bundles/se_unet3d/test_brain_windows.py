@@ -13,6 +13,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from tools.engine.ensemble import EnsembleInferer
+from tools.engine.postprocess import label_from_probabilities
 from tools.engine.precision import with_precision
 
 
@@ -244,6 +245,27 @@ def test_close_voxels_are_decided_in_float32(windowing):
     assert not torch.equal(rough.argmax(1), exact.argmax(1))
     assert (rough - exact).abs().max() < 0.05
     assert torch.equal(refined.argmax(1), exact.argmax(1))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+def test_labels_of_types_are_those_of_float32(windowing, threshold):
+    """Blood is the sum of the types: it may lie at the threshold though no two classes are alike."""
+    image = head((40, 36, 20))
+    torch.manual_seed(5)
+    plain = nn.Sequential(nn.Conv3d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv3d(8, 6, 3, padding=1)).eval()
+    with torch.no_grad():
+        plain[2].weight *= 8
+        plain[2].bias[0] += 1.5  # about as much background as blood
+    network = with_precision(copy.deepcopy(plain), "cpu", amp=True)
+
+    def label(net: nn.Module, refine: float) -> torch.Tensor:
+        inferer = windowing.WindowProbabilityInferer((16, 16, 8), refine=refine, threshold=threshold)
+        return label_from_probabilities(inferer(image, net)[0], threshold)
+
+    exact, rough, refined = label(plain, 0.0), label(network, 0.0), label(network, 0.05)
+    assert 0.02 < (exact > 0).float().mean() < 0.98
+    assert not torch.equal(rough, exact)
+    assert torch.equal(refined, exact)
 
 
 def test_refining_asks_only_for_windows_of_close_voxels(windowing):
