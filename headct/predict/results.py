@@ -79,7 +79,7 @@ class Uncertainty:
         method: what was compared.
         mean_deviation: standard deviation of the lesion's probability, averaged over the voxels that any of
             the predictions calls hemorrhage; 0 where there are none; at most 0.5.
-        volume_range_ml: volume where probability minus and plus one deviation exceeds a half.
+        volume_range_ml: volume where probability minus and plus one deviation exceeds the threshold.
     """
 
     method: str

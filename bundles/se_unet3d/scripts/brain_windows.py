@@ -46,8 +46,8 @@ class WindowProbabilityInferer(SlidingWindowInferer):
         background: what the first channel holds outside the brain; None if nothing marks the brain: without a
             mask every window is used.
         progress: show a progress bar.
-        refine: in bfloat16, decide close voxels in float32: where the probability of hemorrhage of any type is
-            less than this from `threshold`, or above it the two best types less than twice this apart, all
+        refine: in bfloat16, decide close voxels in float32: where the probability of hemorrhage of any type
+            is less than this from `threshold`, or above it the two best types less than twice this apart, all
             windows are computed once more in float32, if the network is a
             `tools.engine.precision.HasFloat32Forward`. Where that is more than rounding costs, labels are
             float32's. 0, or a network that computes in float32 anyway, leaves it out.

@@ -173,7 +173,7 @@ def _model(model: BundleModel, result: Segmentation, one_ml: float) -> Model:
     counts: np.ndarray = sum(slices, np.zeros(256, np.int64))
     uncertainty = None
     if result.spread is not None:
-        low, high, either, total = result.counts_above_half()
+        low, high, either, total = result.counts_above_threshold()
         uncertainty = Uncertainty(
             method=model.uncertainty_method,
             mean_deviation=total / max(either, 1),

@@ -56,12 +56,14 @@ class Segmentation:
         spread: (X, Y, Z) float32, standard deviation over the predictions that were compared; None without
             uncertainty. Of two it has a sign: `probability` is that of the first, and this leads to the mean.
         paired: whether two predictions were compared, and not the members of an ensemble.
+        threshold: of the probability, from which on the label map calls a voxel hemorrhage.
     """
 
     label: Any
     probability: Any
     spread: Any = None
     paired: bool = False
+    threshold: float = 0.5
 
     @property
     def deviation(self) -> Any:
@@ -69,8 +71,8 @@ class Segmentation:
         signed = self.paired and self.spread is not None
         return self.spread.abs() if signed else self.spread
 
-    def counts_above_half(self) -> tuple[int, int, int, float]:
-        """Voxels whose mean probability less and plus the deviation exceeds a half; how many voxels either
+    def counts_above_threshold(self) -> tuple[int, int, int, float]:
+        """Voxels whose mean probability less and plus the deviation exceeds it; how many voxels either
         or the label map calls hemorrhage, and the sum of their deviation."""
         low = high = either = 0
         total = 0.0
@@ -78,9 +80,9 @@ class Segmentation:
             probability, spread = self.probability[..., z], self.spread[..., z]
             mean = probability + spread if self.paired else probability
             deviation = spread.abs()
-            upper = mean + deviation > 0.5
+            upper = mean + deviation > self.threshold
             used = upper | (self.label[..., z] > 0)
-            low += int((mean - deviation > 0.5).sum())
+            low += int((mean - deviation > self.threshold).sum())
             high += int(upper.sum())
             either += int(used.sum())
             total += float(deviation[used].double().sum())
@@ -170,6 +172,8 @@ class BundleModel:
             self.preprocessing = parser.get_parsed_content("preprocessing")
             self.inferer = parser.get_parsed_content("inferer")
             self.postprocessing = _without_savers(parser.get_parsed_content("postprocessing"))
+            labels = [step for step in self.postprocessing if isinstance(step, LabelFromProbabilitiesd)]
+            self.threshold = float(labels[0].threshold) if labels else 0.5
         except Exception as error:
             cause = input_error(error)
             raise cause or InputError(
@@ -247,7 +251,7 @@ class BundleModel:
         if extra.shape[1]:
             source["pred"] = MetaTensor(extra[0])
             spread = plain(invert(source)["pred"])[0]
-        return Segmentation(label, probability, spread, paired=not several)
+        return Segmentation(label, probability, spread, not several, self.threshold)
 
 
 def _each_channel(invert: Any, item: dict[str, Any]) -> list[Any]:

@@ -13,7 +13,7 @@ __all__ = ["RULE", "consensus"]
 
 RULE = (
     "more than half of the models call the voxel hemorrhage; where just half do, their mean "
-    "probability decides"
+    "probability decides, against the mean of their thresholds"
 )
 
 
@@ -23,4 +23,5 @@ def consensus(parts: Sequence[Segmentation]) -> Any:
         return parts[0].label
     votes = torch.stack([part.label > 0 for part in parts]).sum(0) * 2
     mean = torch.stack([part.probability for part in parts]).mean(0)
-    return ((votes > len(parts)) | ((votes == len(parts)) & (mean >= 0.5))).to(torch.uint8)
+    least = sum(part.threshold for part in parts) / len(parts)
+    return ((votes > len(parts)) | ((votes == len(parts)) & (mean >= least))).to(torch.uint8)

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import torch
 
 from headct.predict.findings.lesions import find_lesions, inner_table, largest_diameter_mm
 from headct.predict.findings.measure import density_warnings, seam_warnings
@@ -62,6 +63,15 @@ def test_lesions_against_brute_force():
     assert len(counted) == 1
     assert small == pytest.approx([min(first.volume_ml, second.volume_ml)])
     assert crossing.depth_mm is None
+
+
+@pytest.mark.parametrize(("threshold", "low", "high"), [(0.3, 1000, 1000), (0.36, 0, 1000), (0.5, 0, 0)])
+def test_volume_range_by_the_threshold_of_the_bundle(threshold, low, high):
+    """Probability 0.35 with a deviation of 0.02 everywhere."""
+    whole = torch.full((10, 10, 10), 0.35)
+    label = (whole >= threshold).to(torch.uint8)
+    made = Segmentation(label, whole, torch.full_like(whole, 0.02), threshold=threshold)
+    assert made.counts_above_threshold()[:2] == (low, high)
 
 
 def test_volume_of_a_sheared_voxel():
