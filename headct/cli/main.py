@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import threading
@@ -105,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         standard error says; 130 after an interrupt; 1 where only some of the cases of `predict` failed.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that is not UTF-8 shows names it cannot write
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return app(arguments or ["--help"], prog_name="headct", standalone_mode=False) or 0
     except typer.TyperException as error:

@@ -162,7 +162,8 @@ def _files(folder: Path) -> dict[str, Path]:
     """Label maps of a folder by name; by their path in the folder if two files share a name."""
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of label maps, found no such folder")
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name.lower().endswith(EXTENSIONS))
+    found = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))  # ._a is of macOS
+    files = sorted(p for p in found if p.name.lower().endswith(EXTENSIONS))
     if not files:
         raise InputError(f"{folder}: expected label maps ({', '.join(EXTENSIONS)}), found none")
     by_name = {case_name(p): p for p in files}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -189,6 +190,14 @@ def test_the_end_of_a_process_is_one_line(tmp_path):
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
+
+
+def test_names_on_a_terminal_that_is_not_utf_8():
+    """As on Windows, where what is written to a file is cp1252."""
+    script = "from headct.cli.main import main; main(['--help']); print('K\\u00f6pfe \\u8111')"
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=True)
+    assert result.stdout.splitlines()[-1] == b"K\xf6pfe \\u8111"
 
 
 def test_help_imports_nothing_heavy():

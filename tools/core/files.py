@@ -97,8 +97,8 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """`write_bytes` of a text in UTF-8."""
-    return write_bytes(path, text.encode())
+    """`write_bytes` of a text in UTF-8; of a file name that is none, its bytes as \\udc and two digits."""
+    return write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def nifti_image(array: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:

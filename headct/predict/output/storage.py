@@ -17,7 +17,7 @@ from filelock import FileLock
 from headct.predict.output.index_page import index_page
 from headct.predict.results import Case, Failure
 from tools.core.errors import FULL, InputError
-from tools.core.files import remove_partial_files, sync_folder, write_bytes
+from tools.core.files import remove_partial_files, sync_folder, write_text
 from tools.core.lock import lock_folder, release
 
 __all__ = ["done_case", "read_failures", "store_case", "work_folder", "write_summary"]
@@ -140,8 +140,8 @@ def write_summary(out: Path, failures: Sequence[Failure]) -> None:
     writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    write_bytes(out / "summary.csv", stream.getvalue().encode())
-    write_bytes(out / "index.html", index_page(cases, failures).encode())
+    write_text(out / "summary.csv", stream.getvalue())
+    write_text(out / "index.html", index_page(cases, failures))
 
 
 def read_failures(out: Path) -> list[Failure]:

@@ -57,6 +57,15 @@ def test_scores_and_files(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert (b["case"], b["dice"]) == ("b", 1)
 
 
+def test_files_that_macos_leaves_are_no_masks(folders: tuple[Path, Path]) -> None:
+    pred, truth = folders
+    expected = score(pred, truth)
+    for folder in folders:
+        name = next(folder.rglob("*.nii.gz")).name
+        (folder / f"._{name}").write_bytes(b"Mac OS X")
+    assert score(pred, truth) == expected
+
+
 def test_other_orientation_of_the_same_image_is_the_same(folders: tuple[Path, Path]) -> None:
     before = score(*folders, progress=False)
     turned = np.eye(4)

@@ -22,6 +22,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["page.md"]
 
 
+def test_a_name_that_is_no_text_can_be_written(tmp_path):
+    """A Latin-1 file name of an old archive, as Python hands it on."""
+    name = b"K\xf6pfe.nii.gz".decode(errors="surrogateescape")
+    write_text(tmp_path / "summary.csv", f"case\n{name}\n")
+    assert (tmp_path / "summary.csv").read_text(encoding="utf-8") == "case\nK\\udcf6pfe.nii.gz\n"
+
+
 def test_a_new_file_takes_the_place_of_the_old_and_is_readable_by_all(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
