@@ -89,6 +89,16 @@ def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether it is a DICOM file, by its ending or its preamble."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in (".dcm", ".ima"):
+        return True
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Write a file in one step, see `replacing`; returns its path."""
     with replacing(path) as temporary:

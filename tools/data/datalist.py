@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tools.core.errors import InputError
+from tools.core.files import is_dicom
 from tools.core.names import case_name, is_nifti, is_volume, neutral_name, shown_name
 from tools.data.entries import Item, checked_entry, name_cases, read_datalist
 from tools.data.labels import check_hemorrhage
@@ -135,11 +136,15 @@ def inference_cases(path: str | Path) -> list[Item]:
     name from their UIDs, since folders are called by patients.
 
     Raises:
-        InputError: nothing is there, or neither; two volumes whose results would have the same name.
+        InputError: nothing is there, or neither, or both; two volumes whose results would have the same name.
     """
     path = Path(path)
     found = find_volume_files(path)
     if found:
+        others = sorted(path.rglob("*")) if path.is_dir() else []
+        dicom = next((file for file in others if file not in found and is_dicom(file)), None)
+        if dicom is not None:
+            raise InputError(f"{path}: expected volumes or DICOM series, found both: {found[0]} and {dicom}")
         return named(found, path if path.is_dir() else path.parent)
     from tools.volumes.dicom import dicom_folders  # here: NIfTI needs none of its packages
 

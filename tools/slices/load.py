@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from tools.core.errors import InputError
+from tools.core.files import is_dicom
 from tools.core.names import is_picture, is_volume
 from tools.core.windows import CT_ICH_WINDOW
 from tools.data.datalist import inference_cases, named
@@ -36,20 +37,10 @@ def slice_cases(path: str | Path) -> list[dict[str, Any]]:
     pictures = sorted(file for file in path.rglob("*") if is_picture(file)) if path.is_dir() else []
     if not pictures:
         return inference_cases(path)
-    scan = next((file for file in sorted(path.rglob("*")) if is_volume(file) or _is_dicom(file)), None)
+    scan = next((file for file in sorted(path.rglob("*")) if is_volume(file) or is_dicom(file)), None)
     if scan is not None:
         raise InputError(f"{path}: expected pictures or volumes, found both: {pictures[0]} and {scan}")
     return named(pictures, path)
-
-
-def _is_dicom(file: Path) -> bool:
-    """Whether it is a DICOM file, by its ending or its preamble."""
-    if file.suffix.lower() in (".dcm", ".ima"):
-        return True
-    if not file.is_file() or is_picture(file):
-        return False
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
 
 
 class LoadSlicesd(MapTransform):

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tools.core.errors import InputError
 from tools.core.limits import check_file
@@ -111,12 +111,18 @@ def read_grey(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             mode = picture.mode
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1)
             plain = {"RGBA": "RGB", "P": "RGB", "1": "L"}.get(mode)
             grey = np.asarray(picture.convert(plain) if plain else picture)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a picture (JPEG, PNG), found no such file") from None
     except Exception as error:  # Pillow raises whatever the decoder of the format raises
         raise InputError(f"{path}: expected a complete picture (JPEG, PNG), found: {error}") from error
+    if turned not in (0, 1):  # a mask of its pixels would not lie on what viewers show
+        raise InputError(
+            f"{path}: expected a picture whose pixels lie as they are shown, found one that viewers turn or "
+            f"mirror (EXIF orientation {turned}): save it upright"
+        )
     if grey.ndim == 3 and grey.dtype == np.uint8 and (grey == grey[..., :1]).all():
         grey = grey[..., 0]  # grey stored as RGB
     if grey.ndim != 2 or grey.dtype != np.uint8:

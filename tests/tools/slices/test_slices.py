@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -13,13 +14,14 @@ from monai.transforms import Compose, Invertd, Lambdad
 from PIL import Image
 
 from tools.core.errors import InputError
+from tools.data.datalist import inference_cases
 from tools.engine.slices import SliceProbabilityInferer
 from tools.report.handler import SegmentationReport
 from tools.sampling.augment import RandomAffine2d
 from tools.sampling.sampler import RoiPatchSampler
 from tools.slices.load import LoadSlicesd, slice_cases
 from tools.slices.preprocessing import SlicePreprocessing
-from tools.slices.read import read_slice_mask
+from tools.slices.read import read_slice, read_slice_mask
 from tools.volumes.save import SaveMaskd
 
 
@@ -155,6 +157,19 @@ def test_mask_of_another_size_is_named(files, tmp_path):
         )
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_picture_that_viewers_turn_is_refused(tmp_path, orientation):
+    """A mask of its pixels would not lie on what they show."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(np.full((20, 30), 90, np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    if orientation == 1:
+        assert read_slice(tmp_path / "a.jpg").shape == (1, 30, 20)
+        return
+    with pytest.raises(InputError, match=rf"a.jpg: expected .* \(EXIF orientation {orientation}\)"):
+        read_slice(tmp_path / "a.jpg")
+
+
 def test_slice_cases(files, tmp_path):
     with pytest.raises(InputError, match="found both"):
         slice_cases(files)
@@ -169,6 +184,11 @@ def test_slice_cases(files, tmp_path):
         with pytest.raises(InputError, match=f"found both: .*077/1.png and .*{name}"):
             slice_cases(tmp_path)
         (tmp_path / name).unlink()
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 2), np.int16), np.eye(4)), tmp_path / "078" / "a.nii")
+    (tmp_path / "078" / "IM0001").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(InputError, match=r"volumes or DICOM series, found both: .*a\.nii and .*IM0001"):
+        inference_cases(tmp_path)
+    shutil.rmtree(tmp_path / "078")
     (tmp_path / "077" / "1.jpg").touch()
     with pytest.raises(InputError, match=r"077/1\.png: expected another name than .*077/1\.jpg"):
         slice_cases(tmp_path)
