@@ -121,7 +121,10 @@ def voxel_ml(affine: Tensor | np.ndarray) -> float:
     Args:
         affine: voxel to world in mm, (4, 4).
     """
-    return abs(float(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000
+    x, y, z = np.asarray(affine, dtype=np.float64)[:3, :3].T
+    return (
+        abs(float(np.dot(x, np.cross(y, z)))) / 1000
+    )  # exact without a shear, other than a determinant by LU
 
 
 def bounding_box(mask: Tensor, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:
