@@ -43,6 +43,8 @@ from scripts.brain_windows import WindowProbabilityInferer  # noqa: E402
 from scripts.network import SEUNet  # noqa: E402
 from scripts.preprocessing import Preprocessing  # noqa: E402
 
+from tools.engine.checkpoint import weights_settings  # noqa: E402
+from tools.engine.postprocess import label_from_probabilities  # noqa: E402
 from tools.engine.precision import with_precision  # noqa: E402
 from tools.phantom import write_phantoms  # noqa: E402
 from tools.sampling.sampler import RoiPatchSampler  # noqa: E402
@@ -135,7 +137,7 @@ def compare(
             windows = dict.fromkeys(windows, 0)
             for way, run in ways.items():
                 result, taken = timed(run, device)
-                seconds[way], maps[way] = min(seconds[way], taken), result.argmax(1)
+                seconds[way], maps[way] = min(seconds[way], taken), label_from_probabilities(result[0])
     return {
         "volume": f"{name} {'x'.join(map(str, image.shape[2:]))}",
         "windows": windows["ours"] // 2,  # of two runs, with and without refining
@@ -212,7 +214,8 @@ def main() -> None:
         torch.set_num_threads(1)
     shape = (256, 256, 30) if args.quick else SHAPE
     torch.manual_seed(0)
-    plain = SEUNet()
+    notes = weights_settings(args.weights) if args.weights else {}
+    plain = SEUNet(out_channels=notes.get("out_channels", 2))
     if args.weights:
         plain.load_state_dict(torch.load(args.weights, weights_only=True))  # fp16 too
     else:

@@ -14,6 +14,7 @@ from headct.datasets.collection import Collection
 from tools.core.classes import CLASS_VALUES, UNKNOWN_VALUE
 from tools.core.errors import InputError
 from tools.core.names import is_nifti
+from tools.core.tensors import voxel_ml
 from tools.volumes.grid import grid_fault, reordered, whole_values
 from tools.volumes.read import load_volume, open_nifti
 
@@ -42,7 +43,7 @@ class Mask:
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel in mL."""
-        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+        return voxel_ml(self.affine)
 
 
 def read_values(path: Path, picture: bool = True) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -175,4 +176,4 @@ def _renamed(path: Path, mask: np.ndarray, classes: Mapping[int, int]) -> np.nda
 
 
 def _ml(values: np.ndarray, affine: np.ndarray) -> float:
-    return float((values > 0).sum()) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    return float((values > 0).sum()) * voxel_ml(affine)

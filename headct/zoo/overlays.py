@@ -173,6 +173,8 @@ def evaluate(kind: Kind) -> str:
 # Overlay on train.yaml: scores the test cases (without any: the held-out fold) in the geometry of their files{tables}
 #   python -m monai.bundle run evaluating --config_file "['configs/train.yaml','configs/evaluate.yaml']"
 ckpt_path: "$os.path.join(@ckpt_dir, 'model.pt')"
+trained: {{_target_: tools.engine.checkpoint.weights_settings, paths: "@ckpt_path"}}
+threshold: "$@trained.get('threshold', 0.5)" # as inference does
 validate#dataset#data:
   _target_: tools.data.datalist.evaluation_cases
   datalist: "@datalist"

@@ -62,7 +62,10 @@ def check_types(
     assert len(list((folder / "heads").glob("*/*.pt"))) == 2
     assert json.loads((folder / "model.json").read_text())["out_channels"] == 6
 
-    workflow("infer", files[0], "evaluate.yaml", *files[1:], **data, **folders, **small).run()
+    threshold = folders.pop("threshold")  # from here on it is the one beside the weights
+    evaluation = workflow("infer", files[0], "evaluate.yaml", *files[1:], **data, **folders, **small)
+    assert evaluation.parser.get_parsed_content("threshold") == threshold
+    evaluation.run()
     columns = (folder / "metrics" / "per_case.csv").read_text().splitlines()[0].split(",")
     assert "dice_iph" in columns
     names = BundleModel(
@@ -76,7 +79,7 @@ def check_types(
     image = Path(str(data["dataset_dir"])) / case["image"]
     out = {"output_dir": str(folder / "out"), "ckpt_path": str(folder / "model.pt")}
     inference = workflow("infer", "inference.yaml", dataset_dir=str(image), **out)
-    assert inference.parser.get_parsed_content("threshold") == folders["threshold"]
+    assert inference.parser.get_parsed_content("threshold") == threshold
     inference.run()
     check_inferred(folder / "out" / f"{case['case']}_seg.nii.gz", image, found > 0)
     (output,) = trainer.state.output

@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 from torch import Tensor
 
 from tools.core.tensors import plain, with_metadata_of
+from tools.metrics.masks import lesion_probability
 
 
 def label_from_probabilities(probabilities: Tensor, threshold: float = 0.5) -> Tensor:
@@ -33,7 +34,7 @@ def blood_probability(probabilities: Tensor) -> Tensor:
 
     It is the sum of the types and not one minus the background: outside a crop that was undone all are 0.
     """
-    return probabilities if len(probabilities) == 1 else probabilities[1:].sum(0, keepdim=True)
+    return lesion_probability(probabilities[None])[0]
 
 
 class LabelFromProbabilitiesd(MapTransform):

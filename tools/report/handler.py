@@ -17,7 +17,7 @@ from tools.core.errors import InputError
 from tools.core.files import write_text
 from tools.core.names import case_name, slice_name
 from tools.core.tables import Row, write_csv, write_json
-from tools.core.tensors import plain
+from tools.core.tensors import plain, voxel_ml
 from tools.metrics.lesion import match_lesions
 from tools.metrics.masks import check_pair, class_masks, is_discrete, lesion_probability
 from tools.metrics.overlap import OVERLAP_NAMES, overlap_counts, overlap_scores
@@ -231,13 +231,13 @@ class SegmentationReport:
         fetched = torch.stack([counts for *_, counts in self._pending]).cpu()
         suffixes = ["", *(f"_{name}" for name in self.classes.values())]
         rows = []
-        for (extra, voxel_ml, _), counts in zip(self._pending, fetched, strict=True):
+        for (extra, one_ml, _), counts in zip(self._pending, fetched, strict=True):
             if counts[0] != 3:
                 what = "'pred', after the postprocessing" if counts[0] == 2 else "its label"
                 raise InputError(
                     f"case {extra['case']}: expected class values or one-hot masks as {what}, found fractions"
                 )
-            row = case_row(extra["case"], extra["ivh"], counts[5:].view(-1, 3), voxel_ml, suffixes)
+            row = case_row(extra["case"], extra["ivh"], counts[5:].view(-1, 3), one_ml, suffixes)
             slices = zip(("tp", "fp", "tn", "fn"), counts[1:5].tolist(), strict=True)
             row |= {f"slice_{outcome}": count for outcome, count in slices} | extra
             if self.small_mm2 is not None:
@@ -280,8 +280,7 @@ def _geometry(case: str, *masks: Any) -> tuple[list[float], float]:
         affine = getattr(x, "affine", None)
         if affine is not None and affine.shape[-1] == 4:
             affine = affine.to("cpu", torch.float64)
-            # of a sheared affine (gantry tilt) the volume is less than the product of the edges
-            return affine_to_spacing(affine).tolist(), float(affine[:3, :3].det().abs()) / 1000
+            return affine_to_spacing(affine).tolist(), voxel_ml(affine)
     raise InputError(
         f"case {case}: expected a 4x4 affine on prediction or label, found none: without it there are no mL"
     )

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tools.core.errors import InputError
-from tools.core.tensors import block_means
+from tools.core.tensors import block_means, voxel_ml
 
 GRID_MM = 2.0
 GRID_SHAPE = (96, 112, 88)  # 192 x 224 x 176 mm: a head, from the vertex down
@@ -149,8 +149,7 @@ def _find_head(coarse: torch.Tensor, affine: torch.Tensor, name: str, air: float
     if largest is not None:
         core = torch.as_tensor(largest > 0, device=coarse.device).float()[None, None]
         head = F.max_pool3d(core, [5, 5, 3], 1, [2, 2, 1])[0, 0] > 0  # one voxel more than the erosion took
-        voxel_ml = float(torch.linalg.det(affine[:3, :3]).abs()) / 1000
-        if coarse.shape[2] == 1 or int(head.sum()) * voxel_ml >= HEAD_MIN_ML:
+        if coarse.shape[2] == 1 or int(head.sum()) * voxel_ml(affine.cpu()) >= HEAD_MIN_ML:
             return head
     raise InputError(f"{name}: expected a head CT in HU, found no head in it")
 

@@ -112,7 +112,9 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
         assert all(p.grad is None for p in network.encoder.parameters())
 
     overlays = [one for one in overlays if "finetune" not in one]  # of training alone
+    threshold = folders.pop("threshold")  # from here on it is the one beside the weights
     evaluation = workflow("infer", "train.yaml", "evaluate.yaml", *overlays, **data, **folders, **small)
+    assert evaluation.parser.get_parsed_content("threshold") == threshold
     evaluation.run()
     found = check_evaluated_slices(tmp_path, data["dataset_dir"])
     assert (tmp_path / "slice_metrics" / "precision_recall.png").is_file()
@@ -127,7 +129,7 @@ def test_trains_evaluates_and_infers(bundle, data, imagenet, tmp_path, name):
         "infer", "inference.yaml", *overlays, dataset_dir=str(image),
         output_dir=str(tmp_path / "out"), ckpt_path=str(tmp_path / "model.pt"), **small,
     )  # fmt: skip
-    assert inference.parser.get_parsed_content("threshold") == folders["threshold"]
+    assert inference.parser.get_parsed_content("threshold") == threshold
     inference.run()
     check_inferred(tmp_path / "out" / f"{case['case']}_seg.nii.gz", image, found)
 
