@@ -137,7 +137,7 @@ def compare(
             windows = dict.fromkeys(windows, 0)
             for way, run in ways.items():
                 result, taken = timed(run, device)
-                seconds[way], maps[way] = min(seconds[way], taken), label_from_probabilities(result[0])
+                seconds[way], maps[way] = min(seconds[way], taken), label_from_probabilities(result[0]) > 0
     return {
         "volume": f"{name} {'x'.join(map(str, image.shape[2:]))}",
         "windows": windows["ours"] // 2,  # of two runs, with and without refining
