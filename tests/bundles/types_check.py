@@ -68,9 +68,9 @@ def check_types(
     evaluation.run()
     columns = (folder / "metrics" / "per_case.csv").read_text().splitlines()[0].split(",")
     assert "dice_iph" in columns
-    names = BundleModel(
-        Path.cwd(), [folder / "model.pt"]
-    ).names  # of these weights, whatever those that ship are
+    model = BundleModel(Path.cwd(), [folder / "model.pt"])
+    assert model.threshold == threshold
+    names = model.names  # of these weights, whatever those that ship are
     assert [name.split()[0] for name in names.values()] == KINDS
     case = held_out_case(str(data["dataset_dir"]))
     found = nib.load(folder / "predictions" / f"{case['case']}_seg.nii.gz").get_fdata()

@@ -127,6 +127,12 @@ def voxel_ml(affine: Tensor | np.ndarray) -> float:
     )  # exact without a shear, other than a determinant by LU
 
 
+def upright_spacing(affine: Tensor | np.ndarray) -> tuple[float, float, float]:
+    """Pixel size and distance of slices in mm, which a tilted gantry makes less than that of voxels."""
+    x, y, z = voxel_spacing(torch.as_tensor(affine))
+    return (x, y, z) if 0 in (x, y) else (x, y, voxel_ml(affine) * 1000 / (x * y))
+
+
 def bounding_box(mask: Tensor, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:
     """Smallest box around a mask (X, Y, Z), widened by `margin` within the volume; None for an empty mask."""
     box = []

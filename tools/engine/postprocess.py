@@ -33,8 +33,9 @@ def blood_probability(probabilities: Tensor) -> Tensor:
     """Probability (1, spatial...) of hemorrhage of any type, from that of the lesion or those of all classes.
 
     It is the sum of the types and not one minus the background: outside a crop that was undone all are 0.
+    Metadata stay, by which `SaveMaskd` knows the file.
     """
-    return lesion_probability(probabilities[None])[0]
+    return with_metadata_of(probabilities, lesion_probability(probabilities[None])[0])
 
 
 class LabelFromProbabilitiesd(MapTransform):

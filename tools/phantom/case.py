@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from tools.core.tensors import voxel_ml
 from tools.phantom.kinds import CLASSES
 
 
@@ -54,12 +55,6 @@ def binary_label(classes: MetaTensor, lesion: Sequence[str]) -> MetaTensor:
     values = torch.tensor([CLASSES[name] for name in lesion], device=classes.device, dtype=torch.uint8)
     mask = torch.isin(classes.as_tensor(), values).to(torch.uint8)
     return MetaTensor(mask, affine=classes.affine)
-
-
-def voxel_ml(affine: np.ndarray) -> float:
-    """Volume of a voxel in mL; a tilted gantry makes it smaller than the product of the spacing."""
-    x, y, z = np.asarray(affine, float)[:3, :3].T
-    return float(abs(np.cross(x, y) @ z)) / 1000
 
 
 def finish_case(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tools.core.errors import InputError
 from tools.core.files import write_text
 from tools.core.names import case_name, slice_name
 from tools.core.tables import Row, write_csv, write_json
-from tools.core.tensors import plain, voxel_ml
+from tools.core.tensors import plain, upright_spacing, voxel_ml
 from tools.metrics.lesion import match_lesions
 from tools.metrics.masks import check_pair, class_masks, is_discrete, lesion_probability
 from tools.metrics.overlap import OVERLAP_NAMES, overlap_counts, overlap_scores
@@ -125,7 +124,8 @@ class SegmentationReport:
 
     def _add(self, item: Mapping[str, Any]) -> None:
         case = self._case(item)
-        spacing, voxel_ml = _geometry(case, item[self.label_key], item["pred"])
+        affine = _affine(case, item[self.label_key], item["pred"])
+        spacing, one_ml = affine_to_spacing(affine).tolist(), voxel_ml(affine)
         pred = plain(item["pred"])
         label = plain(item[self.label_key]).to(pred.device)  # one that only the report uses is on the host
         pred_masks, masks = (class_masks(x[None], list(self.classes)) for x in (pred, label))
@@ -140,8 +140,8 @@ class SegmentationReport:
         row |= {column: item.get(column) for column in self.columns}
         if self.small_mm2 is not None:
             row["pixel_mm2"] = spacing[0] * spacing[1]
-        row |= self._host_scores(case, pred_masks[0, 0], masks[0, 0], spacing, voxel_ml)
-        self._pending.append((row, voxel_ml, torch.cat([discrete[None], slices, counts])))
+        row |= self._host_scores(case, pred_masks[0, 0], masks[0, 0], affine)
+        self._pending.append((row, one_ml, torch.cat([discrete[None], slices, counts])))
         if self.prob_key:
             self._add_probabilities(case, item[self.prob_key], masks[:, :1], slice_dim)
 
@@ -166,22 +166,21 @@ class SegmentationReport:
                     self._logged.add(name)
         return self.rows
 
-    def _host_scores(
-        self, case: str, pred: torch.Tensor, truth: torch.Tensor, spacing: list[float], voxel_ml: float
-    ) -> Row:
+    def _host_scores(self, case: str, pred: torch.Tensor, truth: torch.Tensor, affine: torch.Tensor) -> Row:
         row: Row = {}
+        spacing = affine_to_spacing(affine).tolist()
         if self.scores is not None:
             row |= self.scores(pred, truth, spacing)
         if self.lesions:
             if pred.ndim == 2:  # a slice is a volume of one slice
-                pred, truth, spacing = pred[..., None], truth[..., None], [*spacing, 1.0][:3]
-                voxel_ml = math.prod(spacing) / 1000
+                pred, truth = pred[..., None], truth[..., None]
             pred, truth = pred.cpu(), truth.cpu()
-            match = match_lesions(pred, truth, spacing, voxel_ml=voxel_ml)
+            match = match_lesions(pred, truth, spacing, voxel_ml=voxel_ml(affine))
             found, false, missed = match.counts
             row |= {"lesions": found + missed, "lesions_found": found, "false_lesions": false}
-            row |= {"abc_half_ml": abc_half_total_ml(truth, spacing)}
-            row |= {"pred_abc_half_ml": abc_half_total_ml(pred, spacing)}
+            upright = upright_spacing(affine)
+            row |= {"abc_half_ml": abc_half_total_ml(truth, upright)}
+            row |= {"pred_abc_half_ml": abc_half_total_ml(pred, upright)}
             self._lesion_rows += match.rows(case)
         return row
 
@@ -274,13 +273,12 @@ class SegmentationReport:
         )
 
 
-def _geometry(case: str, *masks: Any) -> tuple[list[float], float]:
-    """Edge lengths of a voxel in mm and its volume in mL, by the first mask that has an affine."""
+def _affine(case: str, *masks: Any) -> torch.Tensor:
+    """Voxel to world in mm (4, 4) float64 on the host, of the first mask that has an affine."""
     for x in masks:
         affine = getattr(x, "affine", None)
         if affine is not None and affine.shape[-1] == 4:
-            affine = affine.to("cpu", torch.float64)
-            return affine_to_spacing(affine).tolist(), voxel_ml(affine)
+            return affine.to("cpu", torch.float64)
     raise InputError(
         f"case {case}: expected a 4x4 affine on prediction or label, found none: without it there are no mL"
     )

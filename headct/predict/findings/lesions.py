@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull, cKDTree
 from scipy.spatial.distance import pdist
 
 from headct.predict.results import Lesion
-from tools.core.tensors import bounding_box, voxel_ml
+from tools.core.tensors import bounding_box, upright_spacing, voxel_ml
 from tools.metrics.volume import abc_half_ml
 
 __all__ = ["find_lesions", "inner_table", "largest_diameter_mm", "largest_first"]
@@ -55,7 +55,7 @@ def find_lesions(
         return [], []
     offset = np.array([side.start for side in box])
     label, hu = np.ascontiguousarray(label[box]), hu[box]
-    one_ml = voxel_ml(affine)
+    one_ml, upright = voxel_ml(affine), upright_spacing(affine)
     components, boxes, counts, order = largest_first(label)
     tree = cKDTree(skull_mm) if skull_mm is not None and len(skull_mm) else None
     volumes = counts * one_ml
@@ -72,7 +72,7 @@ def find_lesions(
             Lesion(
                 number=len(lesions) + 1,
                 volume_ml=float(mask.sum()) * one_ml,
-                abc_half_ml=abc_half_ml(mask, spacing.tolist()),
+                abc_half_ml=abc_half_ml(mask, upright),
                 diameter_mm=largest_diameter_mm(mask, spacing),
                 mean_hu=float(hu[box][mask].mean()),
                 centroid_mm=[float(c) for c in world.mean(0)],

@@ -9,7 +9,7 @@ import torch
 
 from headct.predict.findings.lesions import largest_diameter_mm, largest_first
 from headct.predict.results import Case
-from tools.core.tensors import bounding_box
+from tools.core.tensors import bounding_box, voxel_ml, voxel_spacing
 
 __all__ = ["Part", "find_parts"]
 
@@ -44,14 +44,14 @@ class Part:
 
 
 def find_parts(
-    label: np.ndarray, hu: np.ndarray, spacing: np.ndarray, case: Case
+    label: np.ndarray, hu: np.ndarray, affine: np.ndarray, case: Case
 ) -> tuple[np.ndarray, list[Part]]:
     """Number the lesions of a case by type.
 
     Args:
         label: class values (X, Y, Z), RAS, as the case was measured.
         hu: the scan, same shape.
-        spacing: voxel edge lengths in mm.
+        affine: voxel to world in mm.
         case: its lesions and the names of its classes.
 
     Returns:
@@ -65,7 +65,7 @@ def find_parts(
         return numbers, [Part(i, 0, kind) for i, kind in enumerate(case.classes.values(), start=1)]
     inside, values, hu = numbers[box], np.ascontiguousarray(label[box]), hu[box]
     components, boxes, _, order = largest_first(values)
-    voxel_ml = float(np.prod(spacing)) / 1000
+    one_ml, spacing = voxel_ml(affine), np.array(voxel_spacing(torch.from_numpy(affine)))
     for lesion, i in zip(case.lesions, order, strict=False):  # the others are too small
         where = boxes[i]
         lies = components[where] == i
@@ -76,7 +76,7 @@ def find_parts(
             inside[where][mask] = number
             kind = case.classes.get(value, f"class {value}")
             part = Part(
-                number, lesion.number, kind, float(mask.sum()) * voxel_ml,
+                number, lesion.number, kind, float(mask.sum()) * one_ml,
                 largest_diameter_mm(mask, spacing), float(hu[where][mask].mean()), lesion.side,
                 len(kinds) == 1,
             )  # fmt: skip

@@ -36,7 +36,7 @@ def dicom_results(
     case = measured.case
     source = source_images(headers, keep_identifiers)
     uids = ResultUIDs(case, source.uids)
-    numbers, parts = find_parts(measured.final, measured.hu, measured.spacing, case)
+    numbers, parts = find_parts(measured.final, measured.hu, measured.affine, case)
     seg = dicom_seg(numbers, measured.affine, parts, source, case, uids)
     yield "dicom_seg", "seg.dcm", _content(seg)
     yield "dicom_sr", "sr.dcm", _content(dicom_sr(parts, seg, source, case, uids))

@@ -91,7 +91,7 @@ def test_parts_are_the_lesions_by_type():
     names = {1: "EDH", 2: "IPH", 3: "IVH"}
     lesions, small = find_lesions(label, hu, np.diag([5.0, 5, 5, 1]), spacing, names, min_ml=1.0)
     case = type("Case", (), {"lesions": lesions, "classes": names})
-    numbers, parts = find_parts(label, hu, spacing, case)
+    numbers, parts = find_parts(label, hu, np.diag([5.0, 5, 5, 1]), case)
     assert [(p.lesion, p.kind, p.whole) for p in parts] == [
         (1, "IPH", False), (1, "IVH", False), (2, "EDH", True), (0, "EDH", True),
     ]  # fmt: skip

@@ -15,6 +15,7 @@ import torch
 from headct.predict.findings.lesions import find_lesions, inner_table, largest_diameter_mm
 from headct.predict.findings.measure import density_warnings, seam_warnings
 from headct.predict.findings.midline import midline_shift
+from headct.predict.findings.parts import find_parts
 from headct.predict.findings.warnings import volume_warnings
 from headct.predict.input.head_series import choose_series
 from headct.predict.input.scan import neutral_name
@@ -81,8 +82,14 @@ def test_volume_of_a_sheared_voxel():
     edges = np.linalg.norm(sheared[:3, :3], axis=0)
     label = np.zeros((20, 20, 6), np.uint8)
     label[2:12, 2:12, 1:5] = 1
-    (lesion,), _ = find_lesions(label, np.full(label.shape, 60, np.float32), sheared, edges, {1: "iph"})
+    hu = np.full(label.shape, 60, np.float32)
+    (lesion,), _ = find_lesions(label, hu, sheared, edges, {1: "iph"})
     assert lesion.volume_ml == pytest.approx(400 * 0.9 * 0.8 * 3 / 1000)
+    (upright,), _ = find_lesions(label, hu, AFFINE, SPACING, {1: "iph"})
+    assert lesion.abc_half_ml == pytest.approx(upright.abc_half_ml)  # as thick on every slice
+    case = type("Case", (), {"lesions": [lesion], "classes": {1: "iph"}})
+    (part,) = find_parts(label, hu, sheared, case)[1]
+    assert part.volume_ml == pytest.approx(lesion.volume_ml)
 
 
 def test_largest_diameter_against_all_pairs_of_corners():
@@ -122,6 +129,15 @@ def test_consensus_of_three_is_the_majority():
     parts = [Segmentation(labels[:, i], labels[:, i].float(), None, None) for i in range(3)]
     assert torch.equal(consensus(parts) > 0, labels.sum(1) >= 2)
     assert consensus(parts[:1]) is parts[0].label
+
+
+def test_ties_of_bundles_go_by_their_thresholds():
+    """One of two calls it: 0.6 and 0.2 have the mean 0.4, above that of 0.5 and 0.25, not of twice 0.5."""
+    label = torch.tensor([1], dtype=torch.uint8)
+    first = Segmentation(label, torch.tensor([0.6]))
+    for threshold, expected in ((0.25, 1), (0.5, 0)):
+        second = Segmentation(label * 0, torch.tensor([0.2]), threshold=threshold)
+        assert consensus([first, second]).item() == expected
 
 
 def head(warn=()):

@@ -86,3 +86,10 @@ def test_slices_without_types_are_refused():
     plain = {key: value for key, value in SLICES[0].items() if key != "types"}
     with pytest.raises(InputError, match="expected the columns patient and types in case 007_1"):
         patient_scores([plain])
+
+
+def test_names_of_patients_are_no_numbers(tmp_path):
+    """Python takes 1_1 for 11, and 12e5, a hexadecimal pseudonym, for 1200000."""
+    names = ["1_1", "11", "12e5", "1200000"]
+    write_csv(tmp_path / "per_case.csv", [{"case": name, "patient": name, "dice": 0.5} for name in names])
+    assert [line["patient"] for line in read_csv(tmp_path / "per_case.csv")] == names

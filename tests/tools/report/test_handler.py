@@ -134,6 +134,23 @@ def test_probabilities_and_surfaces(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("by_slice", [False, True])
+def test_volumes_of_a_sheared_voxel(tmp_path: Path, by_slice: bool) -> None:
+    """Gantry tilt makes a voxel's edges longer and not its volume: columns in mL have 1.25 mm3 a voxel."""
+    tilted = AFFINE.clone()
+    tilted[1, 2] = 3.0
+    for affine, folder in ((AFFINE, tmp_path / "upright"), (tilted, tmp_path / "tilted")):
+        report = SegmentationReport(folder, by_slice=by_slice)
+        mask = MetaTensor(volume(A, (0, 1, 0), (1, 0, 0)).as_tensor(), affine=affine)
+        report.add({"case": "a", "label": mask, "pred": mask})
+        report.finish()
+    upright, rows = (read_csv(tmp_path / name / "per_case.csv")[0] for name in ("upright", "tilted"))
+    assert rows["volume_ml"] == rows["pred_volume_ml"] == pytest.approx(3 * 1.25 / 1000)
+    assert rows["abc_half_ml"] == rows["pred_abc_half_ml"] == pytest.approx(upright["abc_half_ml"])
+    lesions = read_csv(tmp_path / "tilted" / "lesions.csv")
+    assert [lesion["volume_ml"] for lesion in lesions] == pytest.approx([3 * 1.25 / 1000] * 2)
+
+
 def test_probabilities_of_a_set_without_lesion(tmp_path: Path) -> None:
     report = SegmentationReport(tmp_path, prob_key="prob")
     report.add({"case": "a", "label": volume(), "pred": volume(A), "prob": volume(A)})

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from tools.core.errors import InputError
+from tools.core.tensors import voxel_ml
 from tools.phantom.anatomy.anatomy import Anatomy
 from tools.phantom.anatomy.blood import draw_blood
 from tools.phantom.anatomy.maps import list_maps, read_map
@@ -20,7 +21,7 @@ from tools.phantom.anatomy.person import make_person
 from tools.phantom.anatomy.prepare import PreparedMap, prepare
 from tools.phantom.anatomy.render import paint_slices
 from tools.phantom.appearance import widen
-from tools.phantom.case import PhantomCase, finish_case, voxel_ml
+from tools.phantom.case import PhantomCase, finish_case
 from tools.phantom.geometry import Pose, scan_affine
 from tools.phantom.kinds import draw_types
 from tools.phantom.scanner.acquisition import Acquisition, acquire_volume, draw_acquisition

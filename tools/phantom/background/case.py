@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tools.core.tensors import voxel_ml
 from tools.phantom.anatomy import labels as L
 from tools.phantom.anatomy.anatomy import Anatomy
 from tools.phantom.anatomy.blood import Blood, draw_blood
@@ -15,7 +16,7 @@ from tools.phantom.anatomy.render import SliceSampler
 from tools.phantom.anatomy.warp import gaussian
 from tools.phantom.appearance import widen
 from tools.phantom.background.background import Background
-from tools.phantom.case import PhantomCase, Volumes, finish_case, voxel_ml
+from tools.phantom.case import PhantomCase, Volumes, finish_case
 from tools.phantom.kinds import draw_types
 from tools.phantom.scanner.closed_form import blur_slices
 
