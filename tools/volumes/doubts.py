@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 from monai.transforms import Orientation
+from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from tools.core.errors import InputError
@@ -47,11 +48,9 @@ def scan_doubts(volume: MetaTensor, stated: bool = True) -> list[str]:
         volume: (1, X, Y, Z), HU, as `tools.volumes.read.read_volume` gives it.
         stated: whether what wrote the file is known to state how the head lies, as DICOM does.
     """
-    values = volume.as_tensor()[0].cpu().numpy()
-    spacing = [float(mm) for mm in volume.pixdim]
-    texts = level_doubts(values, spacing)
+    texts = level_doubts(*in_slices(volume))
     if not stated:
-        texts += default_affine(volume.affine.numpy(), values.shape)
+        texts += default_affine(volume.affine.numpy(), volume.shape[1:])
     ras: Any = Orientation(axcodes="RAS", labels=None)(volume)
     step = [max(1, round(COARSE_MM / float(mm))) for mm in ras.pixdim]
     affine = ras.affine.numpy() @ np.diag([*step, 1.0])
@@ -65,6 +64,19 @@ def scan_doubts(volume: MetaTensor, stated: bool = True) -> list[str]:
     hu = small.numpy()[0]
     mm = np.linalg.norm(affine[:3, :3], axis=0)
     return [*texts, *orientation_doubts(hu, brain, affine), *coverage_doubts(hu, brain, mm)]
+
+
+def in_slices(volume: MetaTensor) -> tuple[np.ndarray, list[float]]:
+    """A scan (1, X, Y, Z) as (rows, columns, slices), and mm of a voxel along each axis.
+
+    Pixels are square: slices follow each other along the axis whose two others are spaced alike, and where
+    all three are, from foot to head.
+    """
+    spacing = [float(mm) for mm in volume.pixdim]
+    up = io_orientation(volume.affine.numpy())[:, 0].tolist().index(2)
+    axis = min((up, 2, 1, 0), key=lambda k: round(abs(np.subtract(*np.delete(spacing, k))) / spacing[k], 2))
+    values = np.moveaxis(volume.as_tensor()[0].cpu().numpy(), axis, 2)
+    return values, [*np.delete(spacing, axis), spacing[axis]]
 
 
 def odd_slices(
@@ -81,8 +93,7 @@ def odd_slices(
     Returns:
         number of each from 0, and by how many HU it is off.
     """
-    every = [max(1, int(LEVEL_MM / float(mm))) for mm in spacing[:2]]
-    slices = np.moveaxis(volume, 2, 0)[:, :: every[0], :: every[1]].astype(np.float32)
+    slices = _coarse_slices(volume, spacing)
     level = np.zeros(len(slices))
     for k in range(1, len(slices)):
         level[k] = level[k - 1] + _step(slices[k - 1], slices[k], tissue_too)
@@ -106,12 +117,31 @@ def describe_odd(odd: Sequence[tuple[int, float]], count: int) -> str:
 
 
 def level_doubts(volume: np.ndarray, spacing: Sequence[float]) -> list[str]:
-    """A sentence on the slices that `odd_slices` finds."""
-    odd = odd_slices(volume, spacing)
-    if not odd:
-        return []
-    found = describe_odd(odd, volume.shape[-1])
-    return [f"Values do not go on from slice to slice: {found}. They may be wrong, or empty."]
+    """Sentences on the slices that `odd_slices` finds, and on blank ones between others."""
+    blank, count = _blank_slices(_coarse_slices(volume, spacing)), volume.shape[-1]
+    texts = []
+    if odd := [(k, off) for k, off in odd_slices(volume, spacing) if k not in blank]:
+        found = describe_odd(odd, count)
+        texts.append(f"Values do not go on from slice to slice: {found}. They may be wrong, or empty.")
+    if blank:
+        texts.append(
+            f"{len(blank)} of {count} slices are blank between others (the first is number {blank[0] + 1}): "
+            "bleeding there cannot be seen."
+        )
+    return texts
+
+
+def _blank_slices(slices: np.ndarray) -> list[int]:
+    """Numbers from 0 of the slices of one value, or of air alone, between others."""
+    low, high = slices.min((1, 2)), slices.max((1, 2))
+    shown = np.flatnonzero((low < high) & (high > TISSUE_HU)).tolist()
+    return sorted(set(range(shown[0], shown[-1])) - set(shown)) if shown else []
+
+
+def _coarse_slices(volume: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Slices (Z, X, Y), float32, of which every so many voxels are kept."""
+    every = [max(1, int(LEVEL_MM / float(mm))) for mm in spacing[:2]]
+    return np.moveaxis(volume, 2, 0)[:, :: every[0], :: every[1]].astype(np.float32)
 
 
 def _lost_tissue(slices: np.ndarray) -> np.ndarray:

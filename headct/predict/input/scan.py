@@ -13,7 +13,7 @@ from headct.predict.input.sources import Source
 from headct.predict.input.words import public_words
 from tools.core import names
 from tools.core.errors import InputError
-from tools.volumes.doubts import describe_odd, level_doubts, odd_slices
+from tools.volumes.doubts import describe_odd, in_slices, level_doubts, odd_slices
 from tools.volumes.read import read_volume
 
 if TYPE_CHECKING:
@@ -115,21 +115,21 @@ def _check_size(path: Path, volume: Any) -> None:
 
 
 def _check_levels(path: Path, scan: Scan) -> list[str]:
-    """Refuse DICOM slices whose values as a whole are off, as by a wrong rescale; a sentence for files."""
-    spacing = [float(mm) for mm in scan.volume.pixdim]
+    """Refuse DICOM slices whose values as a whole are off, as by a wrong rescale; sentences on the rest."""
+    values, spacing = in_slices(scan.volume)
     if scan.kind == "nifti":
-        return level_doubts(scan.volume[0].numpy(), spacing)
+        return level_doubts(values, spacing)
     rescales = {
         (str(header.get("RescaleSlope")), str(header.get("RescaleIntercept")))
         for header in scan.headers.values()
     }
-    odd = odd_slices(scan.volume[0].numpy(), spacing, len(rescales) > 1)
+    odd = odd_slices(values, spacing, len(rescales) > 1)
     if odd:
         raise InputError(
             f"{path}: expected values that go on from slice to slice, found "
-            f"{describe_odd(odd, scan.volume.shape[-1])}: wrong rescale"
+            f"{describe_odd(odd, values.shape[-1])}: wrong rescale"
         )
-    return []
+    return level_doubts(values, spacing)
 
 
 def _check_head(path: Path, volume: Any, by_hand: bool) -> list[str]:

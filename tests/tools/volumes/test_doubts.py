@@ -50,6 +50,21 @@ def test_each_doubt(head):
     assert "No brain was found" in doubts(air)
 
 
+@pytest.mark.parametrize("value", [-1000, 0, 40])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_blank_and_lifted_slices_are_found_whichever_axis_they_follow(axis, value, head):
+    order = np.insert([0, 1], axis, 2)
+    affine = AFFINE[:, [*order, 3]]
+    blank, lifted = head.copy(), head.copy()
+    blank[:, :, [9, 11]] = value
+    lifted[:, :, 9] += 1024
+    found = doubts(blank.transpose(order), affine)
+    assert "2 of 22 slices are blank between others (the first is number 10)" in found
+    assert "do not go on" not in found
+    assert "1 of 22 slices at +1024" in doubts(lifted.transpose(order), affine)
+    assert "blank" not in doubts(np.concatenate([head, np.full_like(head[..., :3], value)], 2))
+
+
 @pytest.mark.parametrize("writes", [True, False])
 def test_they_are_logged_where_results_are_written(head, writes, tmp_path, caplog):
     path = tmp_path / "slab.nii.gz"
