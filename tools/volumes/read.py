@@ -30,6 +30,7 @@ VOXEL_MM = (0.1, 20.0)  # of any head CT, thick slices included
 PADDING_HU = -1024.0  # air at the edge of the scale; scanners pad with lower values
 HIGHEST_AIR_HU = -200.0  # every head CT shows air somewhere, and air is darker than this
 LOWEST_BONE_HU = 200.0  # and bone, which is brighter than this
+HIGHEST_TISSUE_HU = 500.0  # the median in the middle of a body; as stored, brain is at about 1060
 HIGHEST_HU = 40000.0  # extended scales reach 30,000 HU on metal
 
 
@@ -285,6 +286,13 @@ def _checked_volume(path: Path, name: Path) -> MetaTensor:
         raise InputError(
             f"{name}: expected Hounsfield units with air (below {HIGHEST_AIR_HU:.0f}) and bone (above "
             f"{LOWEST_BONE_HU:.0f}), found values from {low:g} to {high:g}: windowed, rescaled or no CT"
+        )
+    x, y, z = (slice(n // 3, n - n // 3) for n in volume.shape[1:])
+    middle = volume[:, x, y, z].median().item()
+    if middle > HIGHEST_TISSUE_HU:  # padding below it may pass for air
+        raise InputError(
+            f"{name}: expected Hounsfield units with brain near 40, found {middle:g} in the middle: "
+            "as stored, without the rescale intercept, or no CT"
         )
     volume.clamp_(min=PADDING_HU)
     return volume

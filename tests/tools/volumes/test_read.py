@@ -84,7 +84,16 @@ def _truncated_gzip(path):
     path.write_bytes(gzip.compress(raw)[:-60])
 
 
+def _as_stored(padding):
+    """A head whose values lack their intercept, in a round field of view."""
+    data = np.tile(head(), (3, 3, 3)) + 1024
+    data[:6, :6] = data[-6:, -6:] = padding
+    data[8:16, 9:18] = 1060
+    return data
+
+
 REFUSALS = [
+    ("stored.nii.gz", lambda p: save(p, _as_stored(-2000)), "brain near 40, found 1060 in the middle"),
     # name, how the file is made, what the message says
     ("four.nii.gz", lambda p: save(p, np.stack([head(), head()], -1)), "3D volume of several slices"),
     ("flat.nii.gz", lambda p: save(p, head()[..., 0]), "3D volume of several slices"),
