@@ -138,6 +138,9 @@ def series_of(headers: Mapping[Path, pydicom.Dataset]) -> list[Series]:
     Files that name no series belong to the one of their folder that is like them in plane, size and kernel,
     and else together. Files that have a series of their own each, as some archives write them, belong
     together where three or more are alike.
+
+    Raises:
+        InputError: one holds images of two patients.
     """
     uids = {
         file: str(header.get("SeriesInstanceUID", "") or "") or f"{UNNAMED} in {file.parent}"
@@ -163,7 +166,23 @@ def series_of(headers: Mapping[Path, pydicom.Dataset]) -> list[Series]:
         number, description = str(header.get("SeriesNumber", "?")), str(header.get("SeriesDescription", ""))
         modality = str(header.get("Modality", "?"))
         found.setdefault(uids[file], Series(uids[file], number, description, modality)).headers[file] = header
+    for series in found.values():
+        check_one_patient(series.headers)
     return sorted(found.values(), key=lambda series: (series.number.zfill(8), series.uid))
+
+
+def check_one_patient(headers: Mapping[Path, pydicom.Dataset]) -> None:
+    """Raise `InputError` where images of one study or series have different PatientIDs."""
+    patients: dict[str, Path] = {}
+    for file, header in headers.items():
+        if patient := str(header.get("PatientID", "") or "").strip():
+            patients.setdefault(patient, file)
+    if len(patients) > 1:
+        one, other, *_ = patients.values()
+        raise InputError(
+            f"{other}: expected the PatientID of {one}, which is of the same study, found another: images of "
+            f"{len(patients)} patients"
+        )
 
 
 def _likeness(header: pydicom.Dataset) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from headct.predict.input.words import body_part, contrast, is_bone_kernel, is_s
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 from tools.core.names import listed
-from tools.volumes.dicom import Series, series_of
+from tools.volumes.dicom import Series, check_one_patient, series_of
 from tools.volumes.dicom_file import (
     file_of,
     is_multi_frame,
@@ -63,8 +63,13 @@ class HeadSeries:
 
 
 def head_series(study: Study) -> list[HeadSeries]:
-    """All series of a study, by their numbers."""
+    """All series of a study, by their numbers.
+
+    Raises:
+        InputError: the study holds images of two patients.
+    """
     found = []
+    check_one_patient(study.headers)
     for series in series_of(study.headers):
         headers = {file: study.headers[file] for file in series.files}
         slices: dict[Path, pydicom.Dataset] = {}

@@ -110,6 +110,10 @@ def _smaller(dataset: pydicom.Dataset) -> None:
     dataset.PixelData = dataset.PixelData[: 40 * 80 * 2]
 
 
+def _of_another(dataset: pydicom.Dataset) -> None:
+    dataset.PatientID = "PID4712"
+
+
 def _sagittal(i: int, dataset: pydicom.Dataset) -> None:
     dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
     dataset.ImagePositionPatient = [5.0 * i, -100, 100]
@@ -294,6 +298,7 @@ ROWS: list[tuple[str, Callable[[Place], Path], str, str]] = [
     ("no rescaling", lambda p: p.series(RescaleIntercept=0), "study", HOUNSFIELD),
     ("cut pixels", _cut_pixels, "003.dcm", "expected"),
     ("cut header", _cut_header, "003.dcm", "found"),
+    ("two patients", lambda p: p.series(change=_of_slice(9, _of_another)), "study", "images of 2 patients"),
     ("empty file beside", lambda p: _beside(p, "x.dcm", b""), "x.dcm", "found an empty file"),
     ("text file beside", lambda p: _beside(p, "x.dcm", b"hello"), "x.dcm", "found a file of text"),
     ("zip: leaves the folder", lambda p: p.zip({"../../a.nii.gz": b"a"}), "scan.zip", "names within the zip"),

@@ -315,6 +315,17 @@ def test_a_series_of_its_own_for_every_slice_is_one_series():
     assert series.files == list(headers)
 
 
+def test_images_of_two_patients_are_not_one_series():
+    """Whose PatientID is missing is of either."""
+
+    headers = {Path(f"{i}.dcm"): dataset(i) for i in range(N)}
+    headers[Path("0.dcm")].PatientID = headers[Path("1.dcm")].PatientID = "A"
+    assert len(series_of(headers)) == 1
+    headers[Path("2.dcm")].PatientID = "B"
+    with pytest.raises(InputError, match=r"^2\.dcm: expected the PatientID of 0\.dcm, .* of 2 patients"):
+        series_of(headers)
+
+
 def test_slices_that_name_no_series_belong_to_the_one_that_is_like_them():
     def without(i, d):
         if i % 3 == 0:
