@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import LoadImage, Orientation
 
 from headct.datasets.masks import resampled
 from tools.core.errors import InputError
+from tools.core.names import is_picture
+from tools.slices.read import read_grey
 from tools.volumes.grid import grid_fault, whole_values
+from tools.volumes.read import read_label
 
 MISMATCHES = ("error", "warn", "resample")
 
@@ -42,26 +41,15 @@ def on_grid_of(
 
 
 def read_label_map(path: str | Path, picture: bool = True) -> MetaTensor:
-    """Label map as (1, spatial...), volumes in RAS; of 0 and 255 alone (`picture`) becomes 0 and 1."""
-    try:
-        image = _loader(str(path).lower().rsplit(".", 1)[-1])(path)
-    except Exception as error:  # the readers raise whatever their file format's library raises
-        raise InputError(
-            f"{path}: expected a label map, found a file that cannot be read ({error})"
-        ) from error
-    if image.shape[0] != 1 or image.ndim not in (3, 4):
-        raise InputError(
-            f"{path}: expected a label map of 2 or 3 dimensions, found shape {tuple(image.shape)}"
-        )
-    values, fault = whole_values(np.asarray(image), picture)
+    """Label map as (1, spatial...), volumes in RAS; of 0 and 255 alone (`picture`) becomes 0 and 1.
+
+    Raises:
+        InputError: see `tools.volumes.read.read_label` and `tools.slices.read.read_grey`.
+    """
+    path = Path(path)
+    if not is_picture(path):
+        return read_label(path, picture=picture, single=True)
+    values, fault = whole_values(read_grey(path).T, picture)
     if fault:
         raise InputError(f"{path}: {fault}")
-    whole = MetaTensor(torch.from_numpy(values), affine=image.affine)
-    oriented: Any = Orientation("RAS", labels=None)(whole) if whole.ndim == 4 else whole
-    return oriented
-
-
-@lru_cache
-def _loader(extension: str) -> LoadImage:
-    reader = {"gz": "NibabelReader", "nii": "NibabelReader", "png": "PILReader"}.get(extension, "ITKReader")
-    return LoadImage(reader, image_only=True, ensure_channel_first=True)
+    return MetaTensor(torch.from_numpy(values)[None])

@@ -27,6 +27,7 @@ from tools.volumes.grid import grid_fault, reordered, whole_values
 logger = logging.getLogger(__name__)
 
 VOXEL_MM = (0.1, 20.0)  # of any head CT, thick slices included
+UNITS = {"metres": 1000.0, "micrometres": 0.001}  # in mm, that NIfTI knows beside mm
 PADDING_HU = -1024.0  # air at the edge of the scale; scanners pad with lower values
 HIGHEST_AIR_HU = -200.0  # every head CT shows air somewhere, and air is darker than this
 LOWEST_BONE_HU = 200.0  # and bone, which is brighter than this
@@ -76,14 +77,20 @@ def read_volume(
 
 
 def read_label(
-    path: str | Path, orientation: str | None = "RAS", like: MetaTensor | None = None
+    path: str | Path,
+    orientation: str | None = "RAS",
+    like: MetaTensor | None = None,
+    picture: bool = True,
+    single: bool = False,
 ) -> MetaTensor:
     """Read one label map.
 
     Args:
-        path: a NIfTI file of whole numbers from 0 to 255, see `tools.volumes.grid.whole_values`.
+        path: a volume file of whole numbers from 0 to 255.
         orientation: axis codes to reorient the array to; None keeps the order of the file.
         like: the volume it belongs to, on whose grid it must lie; it is returned in that order of voxels.
+        picture: see `tools.volumes.grid.whole_values`.
+        single: whether it may be a single slice, of two dimensions or three.
 
     Returns:
         MetaTensor (1, X, Y, Z), float32 whole numbers, with the file's geometry, or that of `like`.
@@ -92,8 +99,8 @@ def read_label(
         InputError: as for `read_volume`, for values that are no class values, and for another grid than that
             of `like`.
     """
-    label = load_volume(Path(path), name=Path(path))
-    values, fault = whole_values(label.numpy()[0])
+    label = load_volume(Path(path), Path(path), single)
+    values, fault = whole_values(label.numpy()[0], picture)
     if fault:
         raise InputError(f"{path}: {fault}")
     affine = label.affine.numpy()
@@ -179,8 +186,11 @@ class LoadVolumed(MapTransform):
         return volume
 
 
-def load_volume(path: Path, name: Path) -> MetaTensor:
-    """Read a file of three dimensions as float32 and check what holds for images and labels alike."""
+def load_volume(path: Path, name: Path, single: bool = False) -> MetaTensor:
+    """Read a file of three dimensions as float32 and check what holds for images and labels alike.
+
+    Messages call it `name`; `single`: see `read_label`.
+    """
     if not path.exists():
         raise InputError(f"{name}: expected a NIfTI file or a folder of DICOM files, found nothing there")
     check_file(path, name)
@@ -189,15 +199,18 @@ def load_volume(path: Path, name: Path) -> MetaTensor:
     data, affine = _nifti(path, name) if is_nifti(path) else _other_format(path, name)
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
-    if data.ndim != 3 or min(data.shape) < 2:
+    if single and data.ndim == 2:
+        data = data[..., None]
+    if data.ndim != 3 or min(data.shape) < (1 if single else 2):
         raise InputError(f"{name}: expected a 3D volume of several slices, found shape {data.shape}")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise InputError(f"{name}: expected an invertible affine, found {affine.tolist()}")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not ((spacing >= VOXEL_MM[0]) & (spacing <= VOXEL_MM[1])).all():
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * spacing.prod():
+        raise InputError(f"{name}: expected an invertible affine, found {affine.tolist()}")
+    if not _is_voxel(spacing):
+        unit = next((f" (it looks like {unit})" for unit, mm in UNITS.items() if _is_voxel(spacing * mm)), "")
         raise InputError(
             f"{name}: expected voxels of {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm, found "
-            f"{' x '.join(f'{mm:.3g}' for mm in spacing)} mm: the affine is wrong, or its unit"
+            f"{' x '.join(f'{mm:.3g}' for mm in spacing)} mm: the affine is wrong, or its unit{unit}"
         )
     if np.isnan(nib.orientations.io_orientation(affine)).any():
         raise InputError(f"{name}: expected an affine with three directions, found {affine.tolist()}")
@@ -205,6 +218,10 @@ def load_volume(path: Path, name: Path) -> MetaTensor:
         bad = int((~np.isfinite(data)).sum())
         raise InputError(f"{name}: expected finite values, found {bad} voxels that are NaN or infinite")
     return _tensor(data, affine, name)
+
+
+def _is_voxel(mm: np.ndarray) -> bool:
+    return bool(((mm >= VOXEL_MM[0]) & (mm <= VOXEL_MM[1])).all())
 
 
 def _tensor(data: np.ndarray, affine: np.ndarray, name: str | Path) -> MetaTensor:

@@ -13,6 +13,7 @@ from monai.transforms import LoadImage
 from PIL import Image
 
 from headct.scores.compare import compare_files
+from headct.scores.grids import read_label_map
 from headct.scores.score import RULES, score
 from headct.scores.tables import read_csv
 from tools.core.errors import InputError
@@ -255,5 +256,46 @@ def test_bad_input_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
         score(pred, truth)
     (pred / "a_pred.nii.gz").unlink()
     (pred / "a" / "a_seg.nii.gz").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"a_seg\.nii\.gz: expected a label map"):
+    with pytest.raises(InputError, match=r"a_seg\.nii\.gz: expected a complete NIfTI file"):
         score(pred, truth, progress=False)
+
+
+def _metres(path: Path) -> None:
+    save(path, box(4, 8), np.diag([-0.0005, -0.0005, 0.005, 1]))
+
+
+def _complex(path: Path) -> None:
+    nib.save(nib.Nifti1Image(box(4, 8).astype(np.complex64), AFFINE), path)
+
+
+def _wrong_checksum(path: Path) -> None:
+    save(path, box(4, 8))
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (_metres, r"0\.0005 x 0\.0005 x 0\.005 mm: .* \(it looks like metres\)"),
+        (_complex, "complex"),
+        (_wrong_checksum, "CRC"),
+    ],
+)
+def test_label_maps_are_read_as_scans_are(spoil, found, folders: tuple[Path, Path]) -> None:
+    spoil(folders[0] / "a" / "a_seg.nii.gz")
+    with pytest.raises(InputError, match=rf"a_seg\.nii\.gz: expected .*{found}"):
+        score(*folders, progress=False)
+
+
+def test_a_mask_is_what_viewers_show_of_it(tmp_path: Path) -> None:
+    """A palette that shows 0 as white; and one slice as a volume."""
+    mask = np.zeros((6, 8), np.uint8)
+    mask[1:3, 2:7] = 1
+    picture = Image.fromarray(1 - mask, "P")
+    picture.putpalette([255] * 3 + [0] * 3)
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.png")[0].numpy(), mask.T)
+    save(tmp_path / "a.nii.gz", mask[..., None], np.diag([0.5, 0.5, 5, 1]))
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.nii.gz")[0, ..., 0].numpy(), mask)
