@@ -261,13 +261,20 @@ def open_nifti(path: Path, name: Path | None = None) -> Any:
     """A NIfTI file of which only the header is read, and which may be read.
 
     Raises:
-        InputError: it is a pipe or a device, or its voxels would take more memory than a file may.
+        InputError: it is a pipe or a device, its voxels would take more memory than a file may, or lie within
+            its header.
         Exception: whatever nibabel raises on a damaged header.
     """
     check_file(path, name)
     image: Any = nib.load(path)
     # as they are stored, and as float32 beside
     check_size(math.prod(image.shape) * (image.get_data_dtype().itemsize + 4), name or path)
+    start, least = image.dataobj.offset, image.header.single_vox_offset
+    if isinstance(image, nib.Nifti1Image) and start < least:  # nibabel lets 0 pass
+        raise InputError(
+            f"{name or path}: expected voxels from byte {least} on (vox_offset), found {start}: the header "
+            "would be read as voxels"
+        )
     return image
 
 

@@ -66,6 +66,12 @@ def _no_affine(path):
     path.write_bytes(raw)
 
 
+def _no_offset(path):
+    raw = bytearray(nib.Nifti1Image(np.tile(head(), (3, 3, 3)), AFFINE).to_bytes())
+    raw[108:112] = bytes(4)  # vox_offset
+    path.write_bytes(raw)
+
+
 def _nan(path):
     data = head().astype(np.float32)
     data[1, 1, 1] = np.nan
@@ -99,6 +105,7 @@ REFUSALS = [
     ("flat.nii.gz", lambda p: save(p, head()[..., 0]), "3D volume of several slices"),
     ("slice.nii.gz", lambda p: save(p, head()[..., :1]), "3D volume of several slices"),
     ("no_affine.nii", _no_affine, "expected an affine"),
+    ("offset.nii", _no_offset, "from byte 352 on (vox_offset), found 0"),
     ("nan.nii.gz", _nan, "found 1 voxels that are NaN"),
     ("bytes.nii.gz", lambda p: save(p, np.arange(288, dtype=np.uint8).reshape(8, 9, 4)), "Hounsfield units"),
     ("unit.nii.gz", lambda p: save(p, np.linspace(0, 1, 288).reshape(8, 9, 4)), "Hounsfield units"),
