@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from tools.core.errors import InputError
 from tools.core.names import is_nifti
 
 try:
@@ -87,6 +88,47 @@ def _lock(handle: int) -> None:
     """
     if fcntl is not None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def input_files(
+    folder: str | Path, skip: Path | None = None, closed: list[OSError] | None = None
+) -> Iterator[Path]:
+    """Files at any depth that may be meant as input, and links to nothing, by folder in the order of names.
+
+    Left out are hidden ones and those that archivers of other systems leave. Links to folders are
+    followed, as collections are often made of them; each folder is looked into once.
+
+    Args:
+        folder: where.
+        skip: folder that is not looked into.
+        closed: is given the errors of folders that cannot be looked into; None raises them.
+    """
+
+    def fail(error: OSError) -> None:
+        if closed is None:
+            raise error
+        closed.append(error)
+
+    seen: set[Path] = set()
+    for root, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        place = Path(root).resolve()
+        if place in seen or (place == skip and seen):  # the folder that was asked for is looked into
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for file in (Path(root, name) for name in sorted(names) if not name.startswith(".")):
+            if os.path.isfile(file) or not os.path.exists(file):
+                yield file
+
+
+def existing(files: Iterable[Path]) -> list[Path]:
+    """Files in the order of their names; raise `InputError` for a link to nothing."""
+    files = sorted(files)
+    for file in files:
+        if not os.path.exists(file):
+            raise InputError(f"{file}: expected a file, found a link to nothing")
+    return files
 
 
 def is_dicom(path: Path) -> bool:

@@ -17,7 +17,7 @@ from monai.data import MetaTensor, PersistentDataset
 from monai.utils import enums
 
 import tools
-from tools.core.files import replacing
+from tools.core.files import input_files, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def content_hash(item: Mapping[str, Any]) -> bytes:
         if isinstance(value, str | Path) and Path(value).is_file():
             digest.update(_file_hash(Path(value)))
         elif isinstance(value, str | Path) and Path(value).is_dir():
-            for file in sorted(path for path in Path(value).rglob("*") if path.is_file()):
+            for file in sorted(input_files(value)):
                 digest.update(_file_hash(file))
         else:
             _update(digest, value)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tools.core.errors import InputError
-from tools.core.files import is_dicom
+from tools.core.files import input_files, is_dicom
 from tools.core.names import case_name, is_nifti, is_volume, neutral_name, shown_name
 from tools.data.entries import Item, checked_entry, name_cases, read_datalist
 from tools.data.labels import check_hemorrhage
@@ -141,7 +141,7 @@ def inference_cases(path: str | Path) -> list[Item]:
     path = Path(path)
     found = find_volume_files(path)
     if found:
-        others = sorted(path.rglob("*")) if path.is_dir() else []
+        others = sorted(input_files(path)) if path.is_dir() else []
         dicom = next((file for file in others if file not in found and is_dicom(file)), None)
         if dicom is not None:
             raise InputError(f"{path}: expected volumes or DICOM series, found both: {found[0]} and {dicom}")

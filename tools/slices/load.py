@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from tools.core.errors import InputError
-from tools.core.files import is_dicom
+from tools.core.files import existing, input_files, is_dicom
 from tools.core.names import is_picture, is_volume
 from tools.core.windows import CT_ICH_WINDOW
 from tools.data.datalist import inference_cases, named
@@ -28,16 +28,17 @@ def slice_cases(path: str | Path) -> list[dict[str, Any]]:
     `tools.data.datalist.inference_cases` finds. `case` names the result, with the picture's folders.
 
     Raises:
-        InputError: there is nothing of the kind; a folder holds pictures and volumes; two pictures whose
-            results would have the same name.
+        InputError: there is nothing of the kind; a folder holds pictures and volumes, or a link to nothing;
+            two pictures whose results would have the same name.
     """
     path = Path(path)
     if path.is_file() and is_picture(path):
         return named([path], path.parent)
-    pictures = sorted(file for file in path.rglob("*") if is_picture(file)) if path.is_dir() else []
+    files = existing(input_files(path)) if path.is_dir() else []
+    pictures = [file for file in files if is_picture(file)]
     if not pictures:
         return inference_cases(path)
-    scan = next((file for file in sorted(path.rglob("*")) if is_volume(file) or is_dicom(file)), None)
+    scan = next((file for file in files if is_volume(file) or is_dicom(file)), None)
     if scan is not None:
         raise InputError(f"{path}: expected pictures or volumes, found both: {pictures[0]} and {scan}")
     return named(pictures, path)

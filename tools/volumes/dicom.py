@@ -17,7 +17,7 @@ import numpy as np
 
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
-from tools.core.files import nifti_image
+from tools.core.files import existing, input_files, nifti_image
 from tools.core.names import listed
 from tools.volumes.dicom_file import (
     STORED,
@@ -198,14 +198,12 @@ def list_series(folder: str | Path) -> list[Series]:
     Files that are not DICOM, and DICOM files without an image, are passed over.
 
     Raises:
-        InputError: there is no DICOM image in the folder.
+        InputError: there is no DICOM image in the folder, or a link leads nowhere.
+        OSError: a file may not be read.
     """
     headers: dict[Path, pydicom.Dataset] = {}
-    for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
-        try:
-            header, _ = read_header(file)
-        except OSError:
-            continue
+    for file in existing(input_files(folder)):
+        header, _ = read_header(file)
         if header is not None:
             headers[file] = header
     if not headers:

@@ -19,7 +19,7 @@ from monai.transforms import MapTransform, Orientation
 
 from tools.core.errors import InputError, called
 from tools.core.extras import extra_packages
-from tools.core.files import replacing
+from tools.core.files import existing, input_files, replacing
 from tools.core.limits import check_file, check_size
 from tools.core.names import is_nifti, is_second_of_pair, is_volume, shown_name
 from tools.volumes.grid import grid_fault, reordered, whole_values
@@ -118,7 +118,7 @@ def find_volume_files(path: str | Path) -> list[Path]:
     """The file at `path`, or every volume file of a folder and its subfolders; .hdr and .img are one.
 
     Raises:
-        InputError: the path does not exist.
+        InputError: the path does not exist, or a link in the folder leads nowhere.
     """
     path = Path(path)
     if not path.exists():
@@ -126,8 +126,7 @@ def find_volume_files(path: str | Path) -> list[Path]:
     if not path.is_dir():
         check_file(path)
         return [path]
-    files = (file for file in path.rglob("*") if is_volume(file) and not file.name.startswith("."))
-    return sorted(file for file in files if not is_second_of_pair(file))
+    return existing(f for f in input_files(path) if is_volume(f) and not is_second_of_pair(f))
 
 
 class LoadVolumed(MapTransform):

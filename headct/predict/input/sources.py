@@ -6,14 +6,14 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
-from tools.core.files import file_hash
+from tools.core.files import file_hash, input_files
 from tools.core.limits import check_file
 from tools.core.names import case_name, is_second_of_pair, is_volume, neutral_name
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "Study", "case_names", "find_sources"]
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"  # of CT images, classic and enhanced
+CLOSED, NOTHING = "no permission to read it", "a link to nothing"
 RESERVED = ("index.html", "summary.csv")
 DICOM = (".dcm", ".ima", ".dicom")
 # All that is asked of a DICOM file before its pixels are read
@@ -129,17 +130,23 @@ def _in_folder(folder: Path, skip: Path | None) -> list[Source]:
     images: dict[Path, pydicom.Dataset] = {}
     broken: dict[Path, str] = {}
     closed: list[OSError] = []
-    for file in _files(folder, skip, closed):
+    for file in input_files(folder, skip, closed):
         if is_second_of_pair(file):
             continue
         if _is_file_kind(file):
-            sources.append(Source(file, case_name(file)))
+            fault = "" if os.path.exists(file) else f"{file}: expected a file, found {NOTHING}"
+            sources.append(Source(file, case_name(file), fault=fault))
             continue
         header, reason = _header(file)
         if header is not None:
             images[file] = header
-        elif file.suffix.lower() in DICOM or reason.startswith("no permission"):
+        elif file.suffix.lower() in DICOM or reason in (CLOSED, NOTHING):
             broken[file] = reason
+    beside = {file.parent for file in images}
+    for file, reason in broken.items() if sources or images else ():
+        if file.parent not in beside and not _is_other_object(file):
+            fault = f"{file}: expected a DICOM image, found {reason}"
+            sources.append(Source(file, neutral_name(str(file)), fault=fault))
     for study in _studies(images):
         parents = {file.parent for file in study.headers}
         study.broken = {
@@ -201,29 +208,6 @@ def _is_other_object(file: Path) -> bool:
         return False
 
 
-def _files(folder: Path, skip: Path | None, closed: list[OSError]) -> Iterator[Path]:
-    """Files at any depth, without hidden ones and those that archivers of other systems leave.
-
-    Links to folders are followed, as collections are often made of them; each folder is looked into once.
-
-    Args:
-        folder: where.
-        skip: folder that is not looked into.
-        closed: is given the errors of folders that cannot be looked into.
-    """
-    seen: set[Path] = set()
-    for root, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
-        place = Path(root).resolve()
-        if place in seen or (place == skip and seen):  # the folder that was asked for is looked into
-            folders.clear()
-            continue
-        seen.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for name in sorted(names):
-            if not name.startswith(".") and Path(root, name).is_file():
-                yield Path(root, name)
-
-
 def _header(file: Path) -> tuple[pydicom.Dataset | None, str]:
     """The tags of a DICOM image, or None and what the file is instead."""
     try:
@@ -231,7 +215,9 @@ def _header(file: Path) -> tuple[pydicom.Dataset | None, str]:
             from tools.volumes.dicom import read_header
         return read_header(file, TAGS)
     except PermissionError:
-        return None, "no permission to read it"
+        return None, CLOSED
+    except FileNotFoundError:
+        return None, NOTHING
 
 
 def _is_file_kind(path: Path) -> bool:

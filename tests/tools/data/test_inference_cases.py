@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from headct.predict.input.sources import find_sources
 from tests.tools.volumes.test_stack import dataset, write
 from tools.core.errors import InputError
 from tools.data.datalist import inference_cases
@@ -25,6 +26,39 @@ def test_nifti_keeps_its_folders(tmp_path):
     (tmp_path / "a" / "CT.nii").touch()
     with pytest.raises(InputError, match="expected another name"):
         inference_cases(tmp_path)
+
+
+def test_links_are_followed_hidden_folders_are_not(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    root = tmp_path / "in"
+    nifti(tmp_path / "elsewhere/a.nii.gz", np.eye(4), (1, 1))
+    for name in (".ipynb_checkpoints/a.nii.gz", "__MACOSX/._a.nii.gz", "scan1.nii/scan1.nii", "._b.nii"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "linked again").symlink_to(root)
+    names = ["linked/a", "scan1.nii/scan1"]
+    assert [item["case"] for item in inference_cases(root)] == names
+    assert [str(source.path.relative_to(root).parent) for source in find_sources(root)] == [
+        "linked",
+        "scan1.nii",
+    ]
+
+
+def test_a_link_to_nothing_is_named(tmp_path):
+    write(tmp_path / "series", [dataset(i) for i in range(3)])
+    (tmp_path / "series/004.dcm").symlink_to("gone")
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/a.nii").symlink_to("gone")
+    with pytest.raises(InputError, match=r"a\.nii: expected a file, found a link to nothing"):
+        inference_cases(tmp_path / "scans")
+    with pytest.raises(InputError, match=r"004\.dcm: expected a file, found a link to nothing"):
+        inference_cases(tmp_path / "series")
+    (tmp_path / "alone").symlink_to("gone")
+    scan, alone, study = find_sources(tmp_path)
+    assert scan.fault == f"{tmp_path}/alone: expected a DICOM image, found a link to nothing"
+    assert alone.fault == f"{tmp_path}/scans/a.nii: expected a file, found a link to nothing"
+    assert study.study.broken == {tmp_path / "series/004.dcm": "a link to nothing"}
 
 
 def test_dicom_gets_neutral_names_of_its_own(tmp_path):
