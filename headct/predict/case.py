@@ -144,7 +144,8 @@ class _Contents:
 
     def add_volume(self, key: str, file: str, array: np.ndarray) -> None:
         """As NIfTI, with the forms of the scan's file."""
-        self.add(key, file, nifti_bytes(array, self.affine, self.path if self.scan.kind == "nifti" else None))
+        like = self.path if self.scan.kind == "nifti" else None
+        self.add(key, file, nifti_bytes(array, self.affine, like, result=True))
 
     def add_dicom(self, measured: Measured, keep_identifiers: bool) -> None:
         """DICOM SEG and structured report, where the scan is DICOM and allows them."""

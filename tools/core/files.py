@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ except ImportError:  # Windows, where an open file cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
 
+RESULT = b"result of headct"  # in what it writes of scans: NIfTI's descrip, DICOM's preamble, a text in PNG
 PARTIAL = ".part"  # ending of a file that is being written
 
 
@@ -95,8 +97,8 @@ def input_files(
 ) -> Iterator[Path]:
     """Files at any depth that may be meant as input, and links to nothing, by folder in the order of names.
 
-    Left out are hidden ones and those that archivers of other systems leave. Links to folders are
-    followed, as collections are often made of them; each folder is looked into once.
+    Left out are hidden ones, those that archivers of other systems leave, and what `is_result`. Links to
+    folders are followed, as collections are often made of them; each folder is looked into once.
 
     Args:
         folder: where.
@@ -118,7 +120,7 @@ def input_files(
         seen.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for file in (Path(root, name) for name in sorted(names) if not name.startswith(".")):
-            if os.path.isfile(file) or not os.path.exists(file):
+            if (os.path.isfile(file) and not is_result(file)) or not os.path.exists(file):
                 yield file
 
 
@@ -129,6 +131,16 @@ def existing(files: Iterable[Path]) -> list[Path]:
         if not os.path.exists(file):
             raise InputError(f"{file}: expected a file, found a link to nothing")
     return files
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file says at its beginning that it is a result of these programs, and so no input."""
+    with suppress(OSError, zlib.error), path.open("rb") as stream:
+        start = stream.read(1024)
+        if start[:2] == b"\x1f\x8b":
+            start = zlib.decompressobj(31).decompress(start, 1024)
+        return RESULT in start
+    return False
 
 
 def is_dicom(path: Path) -> bool:
@@ -162,7 +174,9 @@ def nifti_image(array: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
     return image
 
 
-def nifti_bytes(array: np.ndarray, affine: np.ndarray, like: str | Path | None = None) -> bytes:
+def nifti_bytes(
+    array: np.ndarray, affine: np.ndarray, like: str | Path | None = None, result: bool = False
+) -> bytes:
     """Gzipped NIfTI-1 of `array`, mm, scanner coordinates; no time stamp.
 
     Args:
@@ -170,8 +184,10 @@ def nifti_bytes(array: np.ndarray, affine: np.ndarray, like: str | Path | None =
         affine: voxels to RAS+ mm.
         like: a file on whose voxels the array lies. If it is NIfTI of this shape and affine, the result has
             its qform, sform and their codes, which may differ: programs disagree on which they use.
+        result: see `is_result`.
     """
     image = nifti_image(array, affine)
+    image.header["descrip"] = RESULT if result else b""
     if like is not None and is_nifti(like):
         original: Any = nib.load(like)
         if original.shape[:3] == array.shape and np.allclose(original.affine, affine, atol=1e-4):

@@ -19,7 +19,7 @@ from monai.transforms import MapTransform, Orientation
 
 from tools.core.errors import InputError, called
 from tools.core.extras import extra_packages
-from tools.core.files import existing, input_files, replacing
+from tools.core.files import RESULT, existing, input_files, replacing
 from tools.core.limits import check_file, check_size
 from tools.core.names import is_nifti, is_second_of_pair, is_volume, shown_name
 from tools.volumes.grid import grid_fault, reordered, whole_values
@@ -329,10 +329,12 @@ def _oriented(volume: MetaTensor, orientation: str | None) -> MetaTensor:
 
 
 def _keep_gzipped(source: Path, target: Path) -> None:
-    """Write `source` gzipped to `target`, in one step."""
+    """Write a NIfTI file gzipped to `target`, in one step, as a result."""
     with (
         replacing(target) as partial,
         source.open("rb") as reader,
         gzip.GzipFile(partial, "wb", compresslevel=3, mtime=0) as writer,
     ):
+        header = reader.read(348)
+        writer.write(header[:148] + RESULT.ljust(80, b"\0") + header[228:])  # descrip
         shutil.copyfileobj(reader, writer)

@@ -13,9 +13,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tools.core.errors import InputError
-from tools.core.files import nifti_bytes, write_bytes, write_text
+from tools.core.files import RESULT, nifti_bytes, write_bytes, write_text
 from tools.core.names import case_name, is_picture
 
 
@@ -62,7 +63,7 @@ class SaveMaskd(SaveImaged):
                 write_bytes(self.folder / f"{name}_{self.postfix}.png", _png(mask, source))
             else:
                 array = mask.as_tensor()[0].to(self.dtype).cpu().numpy()
-                content = nifti_bytes(array, mask.affine.cpu().numpy(), source)
+                content = nifti_bytes(array, mask.affine.cpu().numpy(), source, result=True)
                 write_bytes(self.folder / f"{name}_{self.postfix}.nii.gz", content)
             if d.get("study_uid"):
                 _note_study(self.folder / "dicom_cases.csv", name, str(d["study_uid"]))
@@ -85,5 +86,7 @@ def _png(mask: MetaTensor, source: Path) -> bytes:
     if len(borders) != 1 or min(borders) < 0:
         raise InputError(f"{source}: expected a mask of its size {(rows, columns)}, found {white.shape}")
     buffer = io.BytesIO()
-    Image.fromarray(np.pad(white, borders.pop())).save(buffer, format="PNG")
+    said = PngInfo()
+    said.add_text("Software", RESULT.decode())
+    Image.fromarray(np.pad(white, borders.pop())).save(buffer, format="PNG", pnginfo=said)
     return buffer.getvalue()

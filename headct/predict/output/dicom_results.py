@@ -13,6 +13,7 @@ from headct.predict.output.dicom_source import source_images
 from headct.predict.output.dicom_sr import dicom_sr
 from headct.predict.output.dicom_uids import ResultUIDs
 from tools.core.extras import extra_packages
+from tools.core.files import RESULT
 
 with extra_packages("DICOM SEG"):
     import pydicom
@@ -44,5 +45,6 @@ def dicom_results(
 
 def _content(dataset: pydicom.Dataset) -> bytes:
     stream = io.BytesIO()
+    dataset.preamble = RESULT.ljust(128, b"\0")
     dataset.save_as(stream)
     return stream.getvalue()

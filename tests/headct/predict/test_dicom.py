@@ -22,7 +22,9 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from headct.predict import predict
+from headct.predict.input.sources import find_sources
 from headct.predict.output.dicom_seg import frames_of
+from tools.core.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,13 @@ def test_label_map_lies_on_the_straightened_scan(result):
     assert case.volume_ml == pytest.approx(4 / 3 * np.pi * 20**3 / 1000, rel=0.15)
     assert any("tilted by 15.0 degrees" in text for text in case.warnings)
     assert any("from 4" in text or "from 3.9" in text for text in case.warnings)
+
+
+def test_results_are_no_input(result):
+    """Masks, maps, SEG and the straightened scan, as a second run finds them within its input."""
+    assert len(list(result.cases[0].folder.iterdir())) > 6
+    with pytest.raises(InputError, match="expected volumes, zips or DICOM images, found none"):
+        find_sources(result.out)
 
 
 def test_frames_against_a_look_up_pixel_by_pixel(tilted):

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from PIL import Image
 
 from headct.predict.input.sources import find_sources
 from tests.tools.volumes.test_stack import dataset, write
 from tools.core.errors import InputError
 from tools.data.datalist import inference_cases
+from tools.slices.load import slice_cases
 from tools.volumes.save import SaveMaskd
 
 
@@ -28,7 +30,7 @@ def test_nifti_keeps_its_folders(tmp_path):
         inference_cases(tmp_path)
 
 
-def test_links_are_followed_hidden_folders_are_not(tmp_path):
+def test_links_are_followed_hidden_folders_are_not_and_results_are_no_input(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     root = tmp_path / "in"
     nifti(tmp_path / "elsewhere/a.nii.gz", np.eye(4), (1, 1))
@@ -38,11 +40,21 @@ def test_links_are_followed_hidden_folders_are_not(tmp_path):
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "linked again").symlink_to(root)
     names = ["linked/a", "scan1.nii/scan1"]
+    meta = {"filename_or_obj": str(root / "linked/a.nii.gz")}
+    mask = MetaTensor(torch.ones(1, 4, 4, 3), meta=meta)
+    SaveMaskd("pred", root / "out")({"pred": mask, "case": "deep/a"})
+    assert (root / "out/deep/a_seg.nii.gz").is_file()
     assert [item["case"] for item in inference_cases(root)] == names
     assert [str(source.path.relative_to(root).parent) for source in find_sources(root)] == [
         "linked",
         "scan1.nii",
     ]
+    picture = root / "out/b.png"
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(picture)
+    mask = MetaTensor(torch.ones(1, 4, 4, 1), meta={"filename_or_obj": str(picture)})
+    SaveMaskd("pred", root / "out")({"pred": mask})
+    assert (root / "out/b_seg.png").is_file()
+    assert [item["case"] for item in slice_cases(root / "out")] == ["b"]
 
 
 def test_a_link_to_nothing_is_named(tmp_path):
