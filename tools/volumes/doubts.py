@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from tools.core.errors import InputError
+from tools.core.names import is_nifti
 from tools.volumes.brain import extract_brain
+from tools.volumes.grid import moved_mm
+from tools.volumes.read import open_nifti
 
 COARSE_MM = 2.0  # finer detail does not matter here
 COVERED_MM = 100.0  # a brain is about 120 mm high
@@ -223,6 +227,27 @@ def default_affine(affine: np.ndarray, shape: Sequence[int]) -> list[str]:
     if (np.abs(mm) == 1).all():
         text += " The voxel size of 1 mm, and so every volume, may be a default too."
     return [text]
+
+
+def form_doubts(path: str | Path) -> list[str]:
+    """A sentence, where the two affines that NIfTI has room for, sform and qform, lie apart.
+
+    A qform holds no shear, as of a tilted gantry: it is compared with what of the sform one can hold.
+    """
+    if not is_nifti(path) or Path(path).is_dir():
+        return []
+    header = open_nifti(Path(path)).header
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None or qform is None:
+        return []
+    header.set_qform(sform, strip_shears=True)
+    moved = moved_mm(header.get_data_shape()[:3], header.get_qform(), qform)
+    if not moved:
+        return []
+    return [
+        f"The file says in two ways how the head lies, up to {moved:.3g} mm apart: its sform was taken, not "
+        "its qform. Sides and volumes hold only if that is right."
+    ]
 
 
 def _air_mm(hu: np.ndarray, spacing: np.ndarray, middle: np.ndarray) -> np.ndarray | None:

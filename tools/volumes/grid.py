@@ -30,16 +30,22 @@ def grid_fault(
     if shape != other_shape:
         return f"expected the shape {shape} of {of}, found {other_shape}"
     a, b = np.asarray(affine, np.float64), np.asarray(other_affine, np.float64)
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], np.float64)
-    corners[:, :3] *= np.maximum(np.array((*shape, 1))[:3] - 1, 1)  # of a picture too
-    moved = float(np.linalg.norm(corners @ (a - b).T[:, :3], axis=1).max())
-    edge = float(np.linalg.norm(a[:3, :3], axis=0).min())
-    if moved <= TOLERANCE * edge:
+    moved = moved_mm(shape, a, b)
+    if not moved:
         return ""
     return (
         f"expected the affine of {of}, {np.round(a, 4).tolist()}, found {np.round(b, 4).tolist()}, "
         f"which moves voxels by up to {moved:.3g} mm"
     )
+
+
+def moved_mm(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
+    """By how many mm another affine moves a voxel of a grid at most; 0 within the tolerance."""
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], np.float64)
+    corners[:, :3] *= np.maximum(np.array((*shape, 1))[:3] - 1, 1)  # of a picture too
+    moved = float(np.linalg.norm(corners @ (affine - other).T[:, :3], axis=1).max())
+    edge = float(np.linalg.norm(affine[:3, :3], axis=0).min())
+    return moved if moved > TOLERANCE * edge else 0.0
 
 
 def reordered(array: np.ndarray, affine: np.ndarray, like: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

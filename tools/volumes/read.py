@@ -178,9 +178,9 @@ class LoadVolumed(MapTransform):
         name = shown_name(str(case), item["study_uid"]) if "study_uid" in item else None
         volume = read_volume(path, None, None, self.converted_dir, name, case)
         if self.converted_dir is not None:
-            from tools.volumes.doubts import scan_doubts  # here: training needs none of it
+            from tools.volumes.doubts import form_doubts, scan_doubts  # here: training needs none of it
 
-            for text in scan_doubts(volume, stated=Path(path).is_dir()):
+            for text in form_doubts(path) + scan_doubts(volume, stated=Path(path).is_dir()):
                 logger.warning("%s: %s", volume.meta["filename_or_obj"], text)
         return volume
 

@@ -13,7 +13,7 @@ from headct.predict.input.sources import Source
 from headct.predict.input.words import public_words
 from tools.core import names
 from tools.core.errors import InputError
-from tools.volumes.doubts import describe_odd, in_slices, level_doubts, odd_slices
+from tools.volumes.doubts import describe_odd, form_doubts, in_slices, level_doubts, odd_slices
 from tools.volumes.read import read_volume
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_scan(source: Source, series: str | int | None, work: Path, allow_gaps: 
         InputError: see `tools.volumes.read.read_volume` and `headct.predict.input.head_series`.
     """
     if source.study is None:
-        scan = Scan(read_volume(source.path, orientation=None), "nifti")
+        scan = Scan(read_volume(source.path, orientation=None), "nifti", form_doubts(source.path))
     else:
         from headct.predict.input.head_series import check_slices, choose_series  # not for NIfTI
         from tools.volumes.dicom import convert_files

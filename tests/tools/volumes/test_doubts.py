@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from monai.data import MetaTensor
 
+from tools.core.files import nifti_image
 from tools.phantom import HeadPhantom
-from tools.volumes.doubts import scan_doubts
+from tools.volumes.doubts import form_doubts, scan_doubts
 from tools.volumes.read import LoadVolumed, read_volume
 
 AFFINE = np.diag([-2.6, 2.6, 7.0, 1.0])  # x runs to the left, as on most scanners
@@ -76,6 +77,18 @@ def test_they_are_logged_where_results_are_written(head, writes, tmp_path, caplo
     assert [line[: len(f"{path}: {text}")] for line, text in zip(lines, said, strict=True)] == [
         f"{path}: {text}" for text in said
     ]
+
+
+def test_a_qform_that_lies_elsewhere_than_the_sform(tmp_path):
+    """Not where it lacks the shear of a tilted gantry alone, or is not stated."""
+    sheared = AFFINE.copy()
+    sheared[1, 2] = 2.0
+    image = nifti_image(np.zeros((80, 80, 22), np.int16), sheared)
+    for turn, code, said in [(1, 1, False), (-1, 1, True), (-1, 0, False)]:
+        qform = nifti_image(np.zeros((80, 80, 22), np.int16), sheared).get_qform()
+        image.set_qform(np.diag([turn, 1, 1, 1]) @ qform, code=code)
+        nib.save(image, tmp_path / "a.nii.gz")
+        assert ["its sform was taken" in text for text in form_doubts(tmp_path / "a.nii.gz")] == [True] * said
 
 
 @pytest.mark.parametrize("series", ["ge_head_ct_dicom", "toshiba_head_ct_dicom/ax_soft"])
