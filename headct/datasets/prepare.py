@@ -22,6 +22,7 @@ from tools.data.splits import LEAK_WARNING
 
 #: Findings that `strict` does not accept.
 FAULTS = ("missing", "contradiction", "mismatch", "unexpected")
+LARGEST_ML = 500.0  # of hemorrhage; 300 are hardly survived
 
 
 def prepare(
@@ -111,6 +112,10 @@ def prepare(
         raise InputError(f"types: expected a data set whose masks tell types, found {dataset}")
     collection: Collection = importlib.import_module(CATALOGUE[dataset].reader).read(root, options)
     collection.stop_on_errors()
+    for record in collection.records + collection.testing:
+        if record.ml > LARGEST_ML:
+            fault = f"expected at most {LARGEST_ML:.0f} mL of hemorrhage in a head, found {record.ml:.0f} mL"
+            collection.find("unexpected", f"{record.item['case']}: {fault}")
     unknown = [name for name in options.skip if name not in collection.skipped]
     if unknown:
         raise InputError(f"skip: expected names of cases or patients of {root}, found {', '.join(unknown)}")

@@ -21,7 +21,7 @@ def negative(
     """
     image = converted(collection, source, case, options)
     pair = Pair(case, patient, image, image)
-    check_image(pair, twins)
+    check_image(collection, pair, twins)
     header = nib.load(image)
     affine = np.asarray(header.affine)  # type: ignore[attr-defined]
     empty = np.zeros(header.shape, np.uint8)  # type: ignore[attr-defined]

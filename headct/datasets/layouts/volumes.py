@@ -19,6 +19,7 @@ from tools.core.classes import CLASS_VALUES, TYPES, UNKNOWN_VALUE
 from tools.core.errors import InputError
 from tools.core.files import nifti_bytes, write_bytes
 from tools.core.names import slice_name
+from tools.volumes.doubts import form_doubts, in_slices, level_doubts
 from tools.volumes.read import read_volume
 
 #: Our class values by those of the masks: where they tell hemorrhage alone, and where they tell types.
@@ -72,7 +73,7 @@ def read_pairs(
             continue
         with collection.checking():
             if mask_of:
-                check_image(pair, twins)
+                check_image(collection, pair, twins)
                 mask = mask_of(pair)
             else:
                 mask = read_pair(collection, pair, options, twins, classes)
@@ -105,15 +106,18 @@ def read_pair(
     Raises:
         InputError: a missing or damaged file, a volume that is no HU, a mask on another grid.
     """
-    check_image(pair, twins)
+    check_image(collection, pair, twins)
     return read_mask(collection, pair.label, pair.image, options.on_mismatch, classes)
 
 
-def check_image(pair: Pair, twins: Twins) -> None:
-    """Raise `InputError` for an image that is missing or damaged, in no HU, or another case's."""
+def check_image(collection: Collection, pair: Pair, twins: Twins) -> None:
+    """Raise `InputError` for an image that is missing or damaged, in no HU, or another's; note doubts."""
     if not pair.image.is_file():
         raise InputError(f"{pair.image}: expected a NIfTI file, found no such file")
-    twins.check(pair, read_volume(pair.image, orientation=None).numpy())
+    volume = read_volume(pair.image, orientation=None)
+    twins.check(pair, volume.numpy())
+    for text in form_doubts(pair.image) + level_doubts(*in_slices(volume)):
+        collection.find("unexpected", f"{pair.case}: {text}")
 
 
 def mask_classes(

@@ -48,6 +48,20 @@ def test_pairs_by_name(tmp_path: Path, names: list[tuple[str, str]]) -> None:
     assert set(report["findings"]) == {"note"}
 
 
+def test_what_no_head_shows_is_said(tmp_path: Path) -> None:
+    """A slice of one value, a qform that lies elsewhere, a mask of 864 voxels of 3.375 mL."""
+    image = nib.Nifti1Image(head(1), np.diag([-15.0, -15, 15, 1]))
+    image.dataobj[..., 2] = 0
+    image.set_qform(np.diag([15.0, -15, 15, 1]), code=1)
+    (tmp_path / "set").mkdir()
+    nib.save(image, tmp_path / "set/a.nii")
+    save(tmp_path / "set/a_mask.nii", np.ones(SHAPE, np.uint8), image.affine)
+    forms, blank, much = prepared(tmp_path / "set")[1]["findings"]["unexpected"]
+    assert "up to 330 mm apart" in forms
+    assert blank.startswith("a: 1 of 6 slices are blank between others (the first is number 3)")
+    assert much == "a: expected at most 500 mL of hemorrhage in a head, found 2916 mL"
+
+
 def test_partners_that_lack_and_masks_that_are_two(tmp_path: Path) -> None:
     for name in ("a", "a_mask", "b", "c_mask"):
         save(tmp_path / "set" / f"{name}.nii.gz", TRUTH if "mask" in name else head(ord(name)))
