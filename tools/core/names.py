@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 
 def case_name(path: str | Path) -> str:
-    """File name without folder and extension (.nii.gz counts as one)."""
-    name = Path(path).name
+    """File name without folder and extension (.nii.gz counts as one); accents as one character (NFC)."""
+    name = unicodedata.normalize("NFC", Path(path).name)
     for extension in (*VOLUMES[::-1], ".png", ".jpg", ".jpeg", ".dcm", ".npy", ".zip"):
         if name.lower().endswith(extension):
             return name[: -len(extension)]
@@ -61,6 +62,12 @@ def is_second_of_pair(path: str | Path) -> bool:
     path = Path(path)
     headers = (path.with_suffix(ending) for ending in (".hdr", ".HDR", ".Hdr"))
     return path.suffix.lower() == ".img" and any(header.exists() for header in headers)
+
+
+def unpacked(path: str | Path) -> Path:
+    """The volume in a folder of its own name, as Kaggle unpacks `a.nii` to `a.nii/a.nii`, or the path."""
+    inner = Path(path, Path(path).name)
+    return inner if is_volume(inner) and inner.is_file() else Path(path)
 
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")

@@ -21,7 +21,7 @@ from tools.core.errors import InputError, called
 from tools.core.extras import extra_packages
 from tools.core.files import RESULT, existing, input_files, replacing
 from tools.core.limits import check_file, check_size
-from tools.core.names import is_nifti, is_second_of_pair, is_volume, shown_name
+from tools.core.names import is_nifti, is_second_of_pair, is_volume, shown_name, unpacked
 from tools.volumes.grid import grid_fault, reordered, whole_values
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def read_volume(
             choice, a modality other than CT, fewer or more than three dimensions, no or a singular affine,
             values that are NaN, infinite or no HU, a truncated file.
     """
-    path = Path(path)
+    path = unpacked(path)
     if path.is_dir():
         from tools.volumes.dicom import convert_series  # here: NIfTI needs none of its packages
 

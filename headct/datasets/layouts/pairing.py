@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headct.datasets.collection import Collection
 from tools.core.errors import InputError
-from tools.core.names import case_name, is_volume
+from tools.core.names import case_name, is_volume, unpacked
 
 Paired = list[tuple[str, Path, Path]]
 """(case, image, mask)."""
@@ -130,8 +130,8 @@ def _by_name(files: Iterable[Path]) -> dict[str, Path]:
 
 
 def _files(folder: Path, kind: Callable[[Path], bool]) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in files if kind(path))
+    files = (unpacked(path) for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in files if kind(path) and not path.is_dir())
 
 
 def _folders(root: Path) -> list[Path]:

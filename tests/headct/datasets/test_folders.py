@@ -32,6 +32,11 @@ NAMES = {
     "other words": [("a.nii", "a-seg.nii.gz"), ("b_ct.nii.gz", "b_Label.nii.gz")],
     "before the name": [("a.nii.gz", "mask_a.nii.gz"), ("b.nii.gz", "mask_b.nii.gz")],
     "two folders": [("images/a.nii.gz", "masks/a_mask.nii.gz"), ("images/b_0000.nii.gz", "masks/b.nii.gz")],
+    "unpacked by Kaggle": [("images/a.nii/a.nii", "masks/a.nii/a.nii"), ("images/b.nii", "masks/b.nii")],
+    "accents of two kinds": [
+        ("images/J\u00fcrg.nii", "masks/Ju\u0308rg.nii"),
+        ("images/b.nii", "masks/b.nii"),
+    ],
     "a folder each": [("p1/ct.nii.gz", "p1/mask.nii.gz"), ("p2/scan.nii.gz", "p2/scan_seg.nii.gz")],
 }
 

@@ -51,6 +51,12 @@ def test_values_geometry_and_orientation(tmp_path):
     assert kept[0, 0, 0, 0] == 77
 
 
+def test_a_file_in_a_folder_of_its_name(tmp_path):
+    (tmp_path / "a.nii").mkdir()
+    save(tmp_path / "a.nii/a.nii", head())
+    assert torch.equal(read_volume(tmp_path / "a.nii"), read_volume(tmp_path / "a.nii/a.nii"))
+
+
 def test_label_keeps_its_values(tmp_path):
     data = np.zeros((8, 9, 4), np.uint8)
     data[0, 0, 0] = 3
