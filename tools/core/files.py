@@ -43,9 +43,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: naming `path`, as for a full disk.
     """
     path = Path(path)
+    prefix = f".{path.name[:30]}."  # the whole may be as long as a name can be
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=PARTIAL)
         try:
             _lock(handle)  # as long as it is written, see `remove_partial_files`
             yield Path(name)
@@ -58,7 +59,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         finally:
             os.close(handle)
     except OSError as error:
-        ours = error.filename is None or Path(error.filename).name.startswith(f".{path.name}.")
+        ours = error.filename is None or Path(error.filename).name.startswith(prefix)
         if error.errno is None or not ours:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error

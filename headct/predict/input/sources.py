@@ -24,6 +24,7 @@ __all__ = ["Source", "Study", "case_names", "find_sources"]
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"  # of CT images, classic and enhanced
 CLOSED, NOTHING = "no permission to read it", "a link to nothing"
+LONGEST = 200  # bytes of a case's name; file systems take 255
 RESERVED = ("index.html", "summary.csv")
 DICOM = (".dcm", ".ima", ".dicom")
 # All that is asked of a DICOM file before its pixels are read
@@ -225,6 +226,8 @@ def _is_file_kind(path: Path) -> bool:
 
 
 def _clean(name: str) -> str:
-    """A name that is safe as a folder's: no hidden one, no option of a command, no file of all results."""
+    """A name that is safe as a folder's: no hidden one, no option of a command, no file of all results, and
+    with room for what the names of its files add."""
     clean = re.sub(r"[^\w.+-]+", "_", name).strip("._").lstrip("-.+_") or "case"
+    clean = clean.encode()[:LONGEST].decode(errors="ignore")
     return f"case_{clean}" if clean.lower() in RESERVED else clean

@@ -294,7 +294,8 @@ def test_names_of_cases(tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("-rf", "rf"), ("--out", "out"), ("index.html", "case_index.html"), ("Summary.CSV", "case_Summary.CSV"),
-     ("-", "case"), ("..", "case"), ("2024", "2024"), ("a-b", "a-b")],
+     ("-", "case"), ("..", "case"), ("2024", "2024"), ("a-b", "a-b"),
+     ("é" * 124, "é" * 100)],
 )  # fmt: skip
 def test_names_that_mean_something_else(tmp_path, name, expected):
     """To a shell, a command, or among the results."""

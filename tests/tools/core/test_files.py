@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from tools.core.files import replacing, write_text
@@ -37,3 +39,11 @@ def test_a_new_file_takes_the_place_of_the_old_and_is_readable_by_all(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_name_as_long_as_they_can_be(tmp_path):
+    path = write_text(tmp_path / f"{'ä' * 127}x", "text")  # 255 bytes
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(OSError, match=r"ax'$") as error:
+        write_text(tmp_path / f"{'ä' * 127}ax", "text")
+    assert error.value.errno == errno.ENAMETOOLONG
