@@ -288,6 +288,7 @@ def _other_format(path: Path, name: Path) -> tuple[np.ndarray, np.ndarray]:
             header.ReadImageInformation()
             voxels = math.prod(map(header.GetDimensions, range(header.GetNumberOfDimensions())))
             check_size(voxels * (header.GetComponentSize() + 4), name)
+            _check_complete(path, voxels * header.GetComponentSize(), name)
         image: Any = itk.imread(str(path))
         data = np.asarray(itk.array_from_image(image), dtype=np.float32).T
         affine = np.eye(4)
@@ -297,8 +298,31 @@ def _other_format(path: Path, name: Path) -> tuple[np.ndarray, np.ndarray]:
         raise
     except Exception as error:  # ITK's own, and a ValueError of an image that is not 3D
         last = str(error).strip().splitlines()[-1:] or ["nothing"]
-        raise InputError(f"{name}: expected a volume that ITK reads, found: {last[0][:200]}") from error
+        raise InputError(
+            f"{name}: expected a complete volume that ITK reads, found: {last[0][:200]}"
+        ) from error
     return data, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _check_complete(path: Path, size: int, name: Path) -> None:
+    """Refuse MetaImage and Analyze with less than `size` bytes of voxels, of which ITK does not say so."""
+    file, start = path.with_suffix(".IMG" if path.suffix.isupper() else ".img"), 0
+    if path.suffix.lower() in (".mha", ".mhd"):
+        fields: dict[str, str] = {}
+        with path.open("rb") as stream:
+            while "ElementDataFile" not in fields and (line := stream.readline(2**16)):
+                key, _, value = line.decode(errors="replace").partition("=")
+                fields[key.strip()] = value.strip()
+            start = stream.tell()
+        text = fields.get("BinaryData", "").lower() == "false"
+        size = 0 if text else int(fields.get("CompressedDataSize", size))
+        if (data := fields.get("ElementDataFile", "")).upper() == "LOCAL":
+            file = path
+        else:
+            file, start = path.parent / data, 0
+    readable = path.suffix.lower() in (".mha", ".mhd", ".hdr", ".img") and file.is_file()
+    if readable and (found := file.stat().st_size - start) < size:
+        raise InputError(f"{name}: expected {size} bytes of voxels, found {found}: the file is truncated")
 
 
 def _checked_volume(path: Path, name: Path) -> MetaTensor:

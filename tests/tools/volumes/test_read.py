@@ -178,6 +178,24 @@ def test_other_formats_are_what_nifti_is(ending, tmp_path):
     np.testing.assert_allclose(expected.affine, found.affine, atol=1e-4)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ending", [".mha", ".mhd", ".nrrd", ".hdr"])
+def test_other_formats_are_complete(ending, packed, tmp_path, capfd):
+    """One line, and none of ITK's own beside it."""
+    data = np.random.default_rng(1).integers(-1000, 1500, (9, 8, 7)).astype(np.int16)
+    path = tmp_path / f"a{ending}"
+    if ending == ".hdr":
+        nib.save(nib.Nifti1Pair(data, AFFINE), path)
+    else:
+        itk.imwrite(itk.image_from_array(data), str(path), compression=packed)
+    assert read_volume(path).shape[0] == 1
+    voxels = next((file for file in tmp_path.iterdir() if file != path), path)
+    voxels.write_bytes(voxels.read_bytes()[:-60])
+    with pytest.raises(InputError, match=rf"a{re.escape(ending)}: expected .*(truncated|received|got only)"):
+        read_volume(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_wrong_checksum_is_found(tmp_path):
     data = np.zeros((8, 8, 8), np.int16)
     data[0], data[1] = -1000, 1000
