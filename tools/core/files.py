@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from tools.core.errors import InputError
-from tools.core.names import is_nifti
+from tools.core.names import DICOM_ENDINGS, is_nifti
 
 try:
     import fcntl
@@ -145,13 +145,18 @@ def is_result(path: Path) -> bool:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether it is a DICOM file, by its ending or its preamble."""
+    """Whether it is a DICOM file, by its ending or its beginning."""
     if not path.is_file():
         return False
-    if path.suffix.lower() in (".dcm", ".ima"):
+    if path.suffix.lower() in DICOM_ENDINGS:
         return True
     with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+        return begins_as_dicom(stream.read(132))
+
+
+def begins_as_dicom(start: bytes) -> bool:
+    """Whether the first 132 bytes of a file are those of DICOM, with the preamble of part 10 or without."""
+    return start[128:] == b"DICM" or (start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00")
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:

@@ -71,3 +71,4 @@ def unpacked(path: str | Path) -> Path:
 
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
+DICOM_ENDINGS = (".dcm", ".ima", ".dicom")  # where files have one

@@ -17,7 +17,7 @@ import numpy as np
 
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
-from tools.core.files import existing, input_files, nifti_image
+from tools.core.files import begins_as_dicom, existing, input_files, nifti_image
 from tools.core.names import listed
 from tools.volumes.dicom_file import (
     STORED,
@@ -100,7 +100,7 @@ def read_header(file: Path, tags: list[str] | None = None) -> tuple[pydicom.Data
         return None, "an empty file"
     with file.open("rb") as stream:
         start = stream.read(132)
-    if start[128:] != b"DICM" and not (start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00"):
+    if not begins_as_dicom(start):
         return None, _kind(start)
     try:
         check_dicom_size(file)

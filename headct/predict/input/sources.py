@@ -15,7 +15,7 @@ from tools.core.errors import InputError
 from tools.core.extras import extra_packages
 from tools.core.files import file_hash, input_files
 from tools.core.limits import check_file
-from tools.core.names import case_name, is_second_of_pair, is_volume, neutral_name
+from tools.core.names import DICOM_ENDINGS, case_name, is_second_of_pair, is_volume, neutral_name
 
 if TYPE_CHECKING:
     import pydicom
@@ -26,7 +26,6 @@ CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"  # of CT images, classic and enhanced
 CLOSED, NOTHING = "no permission to read it", "a link to nothing"
 LONGEST = 200  # bytes of a case's name; file systems take 255
 RESERVED = ("index.html", "summary.csv")
-DICOM = (".dcm", ".ima", ".dicom")
 # All that is asked of a DICOM file before its pixels are read
 TAGS = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
@@ -141,7 +140,7 @@ def _in_folder(folder: Path, skip: Path | None) -> list[Source]:
         header, reason = _header(file)
         if header is not None:
             images[file] = header
-        elif file.suffix.lower() in DICOM or reason in (CLOSED, NOTHING):
+        elif file.suffix.lower() in DICOM_ENDINGS or reason in (CLOSED, NOTHING):
             broken[file] = reason
     beside = {file.parent for file in images}
     for file, reason in broken.items() if sources or images else ():

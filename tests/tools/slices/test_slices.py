@@ -179,7 +179,15 @@ def test_slice_cases(files, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [case["case"] for case in slice_cases(tmp_path)] == ["077/1", "078/1", "b"]
-    for name, content in (("scan.nrrd", b""), ("image.dcm", b""), ("IM0001", bytes(128) + b"DICM")):
+    plain = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"  # as before part 10
+    kinds = {
+        "scan.nrrd": b"",
+        "image.dcm": b"",
+        "IM0001": bytes(128) + b"DICM",
+        "a.dicom": b"",
+        "IM0002": plain,
+    }
+    for name, content in kinds.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"found both: .*077/1.png and .*{name}"):
             slice_cases(tmp_path)
