@@ -12,7 +12,7 @@ from headct.datasets.class_values import class_values
 from headct.scores.grids import MISMATCHES, on_grid_of, read_label_map
 from headct.scores.score_raters import RaterScores, score_raters
 from tools.core.errors import InputError
-from tools.core.files import write_text
+from tools.core.files import existing, write_text
 from tools.core.names import case_name
 from tools.core.tables import Row, write_json
 from tools.data.entries import checked_entry, read_datalist
@@ -162,8 +162,8 @@ def _files(folder: Path) -> dict[str, Path]:
     """Label maps of a folder by name; by their path in the folder if two files share a name."""
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of label maps, found no such folder")
-    found = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))  # ._a is of macOS
-    files = sorted(p for p in found if p.name.lower().endswith(EXTENSIONS))
+    found = (p for p in folder.rglob("*") if not p.is_dir() and not p.name.startswith("."))  # ._a is of macOS
+    files = existing(p for p in found if p.name.lower().endswith(EXTENSIONS))
     if not files:
         raise InputError(f"{folder}: expected label maps ({', '.join(EXTENSIONS)}), found none")
     by_name = {case_name(p): p for p in files}

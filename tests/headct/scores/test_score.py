@@ -255,6 +255,10 @@ def test_bad_input_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="case a: expected one prediction"):
         score(pred, truth)
     (pred / "a_pred.nii.gz").unlink()
+    (pred / "c.nii").symlink_to("gone")
+    with pytest.raises(InputError, match=r"c\.nii: expected a file, found a link to nothing"):
+        score(pred, truth, allow_missing=True)
+    (pred / "c.nii").unlink()
     (pred / "a" / "a_seg.nii.gz").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"a_seg\.nii\.gz: expected a complete NIfTI file"):
         score(pred, truth, progress=False)
