@@ -25,7 +25,7 @@ from tools.core.files import remove_partial_files, write_bytes, write_text
 from tools.core.flags import is_true
 from tools.core.lock import lock_folder, release
 from tools.data.cache import transform_hash
-from tools.engine.handlers import metric_score
+from tools.engine.handlers import OUT_OF_TIME, metric_score
 
 STATE = {"settings", "epoch_length", "iteration", "objects", "random"}  # keys of an interrupted training's
 
@@ -269,8 +269,8 @@ class TrainingState:
 
     Saved are the objects' state_dicts, the number of iterations and torch's random state: after every epoch,
     and within one every few minutes if the sampler can go on from there. On a CPU the weights then are, to
-    the bit, those of a training that was never interrupted. The file is removed when training ends. Put it
-    after the `ValidationHandler`.
+    the bit, those of a training that was never interrupted. The file is removed when training ends, unless
+    for want of time: started again it goes on. Put it after the `ValidationHandler`.
 
     Args:
         path: file of the state.
@@ -308,16 +308,16 @@ class TrainingState:
         """Connect to a trainer."""
         for event, handler in (
             (Events.STARTED, self._take_folder), (Events.STARTED, self.load),
+            (Events.EPOCH_COMPLETED, self.save), (Events.COMPLETED, self.end),
             (Events.COMPLETED, self._give_folder_back), (Events.EXCEPTION_RAISED, self._give_folder_back),
-            (Events.EPOCH_COMPLETED, self.save), (Events.COMPLETED, self.remove),
         ):  # fmt: skip
             engine.add_event_handler(event, handler)
         if self.within_epochs:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_if_due)
 
     def save(self, engine: Engine) -> None:
-        """Write the state, unless the training is about to end."""
-        if engine.should_terminate:
+        """Write the state, unless the training is about to end for good."""
+        if engine.should_terminate not in (False, OUT_OF_TIME):
             return
         state = {
             "settings": self.settings,
@@ -364,9 +364,13 @@ class TrainingState:
         done = f"{engine.state.iteration} iterations (epoch {engine.state.epoch + 1})"
         logger.warning("%s: training goes on after %s; --resume false begins anew", self.path, done)
 
-    def remove(self, engine: Engine | None = None) -> None:
-        """The training has ended: nothing is left to go on with."""
-        if idist.get_rank() == 0:
+    def end(self, engine: Engine) -> None:
+        """Keep what goes on with more time; of a training that has ended nothing is left to go on with."""
+        if engine.should_terminate == OUT_OF_TIME:
+            if self.within_epochs:
+                self.save(engine)
+            logger.warning("%s: out of time; started again, training goes on from here", self.path)
+        elif idist.get_rank() == 0:
             self.path.unlink(missing_ok=True)
 
     def _take_folder(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
+import monai.handlers
+import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping, TimeLimit
 from monai.engines.utils import IterationEvents
@@ -72,23 +74,65 @@ def blood_pairs(output: Sequence[Mapping[str, Any]]) -> tuple[list[Tensor], list
     return [item["pred"] > 0 for item in output], [item["label"] > 0 for item in output]
 
 
+class ValidationHandler(monai.handlers.ValidationHandler):
+    """MONAI's `ValidationHandler`, and once more for what training ends with, unless it was just validated.
+
+    Training ends between two validations when its time is over, or where `interval` does not divide epochs.
+    """
+
+    _validated: int | None = None  # iteration
+
+    def attach(self, engine: Engine) -> None:
+        """Validate during and after the training of `engine`."""
+        super().attach(engine)
+        engine.add_event_handler(Events.COMPLETED, self._at_the_end)
+
+    def __call__(self, engine: Engine) -> None:
+        """Validate."""
+        self._validated = engine.state.iteration
+        super().__call__(engine)
+
+    def _at_the_end(self, engine: Engine) -> None:
+        if engine.state.iteration != self._validated:
+            # if it goes on later, then as if it had not ended here
+            with torch.random.fork_rng(range(torch.cuda.device_count())):
+                self(engine)
+
+
+OUT_OF_TIME = "out of time"  # an engine's `should_terminate`, see `tools.engine.checkpoint.TrainingState`
+
+
 class TimeLimitHandler(TimeLimit):
     """Ignite's `TimeLimit` with the `attach` that MONAI's trainers call, by the clock of the first process.
 
     Several processes must end after the same batch, or one would wait for the others for ever.
 
     Args:
-        limit_sec: whole seconds from the start of training after which it ends, as if the epochs were over.
+        limit_sec: whole seconds from the start of training, also of one that goes on, after which it ends.
     """
 
     def attach(self, engine: Engine) -> None:
-        """Check the time after iterations of `engine`."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        """Check the time after iterations and epochs of `engine`."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._within_epoch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._after_epoch)
 
     def __call__(self, engine: Engine) -> None:
-        """End the training if the time is over; several processes ask each other only now and then."""
-        if idist.get_world_size() > 1 and engine.state.iteration % 20:
-            return
+        """End the training if the time is over."""
         if idist.broadcast(float(time.time() - self.start_time > self.limit_sec), src=0):
             self.logger.info("Reached the time limit of %d seconds, training ends", self.limit_sec)
             engine.terminate()
+            engine.should_terminate = OUT_OF_TIME
+
+    def _start(self) -> None:
+        self.start_time = time.time()
+
+    def _within_epoch(self, engine: Engine) -> None:
+        # not after an epoch's last, or what follows were left out; processes ask each other only now and then
+        iteration, length = engine.state.iteration, engine.state.epoch_length
+        if length and iteration % length and (idist.get_world_size() == 1 or iteration % 20 == 0):
+            self(engine)
+
+    def _after_epoch(self, engine: Engine) -> None:
+        if not engine.should_terminate and engine.state.epoch != engine.state.max_epochs:
+            self(engine)
