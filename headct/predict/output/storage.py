@@ -27,6 +27,7 @@ COLUMNS = (
     "case", "status", "verdict", "volume_ml", "abc_half_ml", "lesions", "largest_ml", "midline_shift_mm",
     "midline_shift_side", "uncertainty", "models", "warnings", "study_uid", "error",
 )  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which one begins
 
 
 @contextmanager
@@ -148,12 +149,17 @@ def read_failures(out: Path) -> list[Failure]:
     """Those that the `summary.csv` of a folder lists."""
     with (out / "summary.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row.get("status") == "failed"]
-    return [Failure(row["case"], row["error"]) for row in rows]
+    return [Failure(*(_text(row.get(key) or "") for key in ("case", "error", "study_uid"))) for row in rows]
 
 
 def _cell(value: object) -> object:
     """A text that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
+
+
+def _text(cell: str) -> str:
+    """The text of such a cell."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in FORMULA else cell
 
 
 def _row(case: Case) -> dict[str, object]:

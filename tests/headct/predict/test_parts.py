@@ -24,7 +24,7 @@ from headct.predict.input.words import public_words
 from headct.predict.model.bundle import Segmentation
 from headct.predict.model.consensus import consensus
 from headct.predict.output.dicom_codes import CODES
-from headct.predict.output.storage import write_summary
+from headct.predict.output.storage import read_failures, write_summary
 from headct.predict.results import Failure, Lesion
 from tools.phantom import HeadPhantom
 from tools.phantom.cranium import cavity
@@ -328,6 +328,13 @@ def test_cells_are_no_formulas(tmp_path):
     rows = (tmp_path / "summary.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in rows] == ["'=1+2", "a", "b"]
     assert [row.split(",")[-1] for row in rows] == ["'+cmd", "'-5", "plain"]
+
+
+def test_failures_come_back_from_the_table(tmp_path):
+    """As `headct correct` writes them again."""
+    failures = [Failure("=1+1", "-: expected this, found 'that'", "1.2.3"), Failure("b", "'no'")]
+    write_summary(tmp_path, failures)
+    assert read_failures(tmp_path) == failures
 
 
 def test_codes_of_the_classes():
