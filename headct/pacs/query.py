@@ -69,9 +69,9 @@ def find_studies(pacs: Pacs, query: StudyQuery) -> list[str]:
         InputError: none, or several where one was expected.
     """
     with pacs.answering("searching for studies"):
-        found = answers(
-            pacs.client.search_for_studies, "StudyInstanceUID", filters=query.filters, fields=["PatientID"]
-        )
+        fields = ["PatientID", "StudyDate", "ModalitiesInStudy"]
+        search = pacs.client.search_for_studies
+        found = answers(search, "StudyInstanceUID", filters=query.filters, fields=fields)
     uids = sorted(uid for uid, study in found.items() if _fits(uid, study, query))
     asked = f"study with {query.modality}" + (f" {query.study}" if query.study else "")
     if not uids:
@@ -121,7 +121,16 @@ def answers(
 def _fits(uid: str, study: Any, query: StudyQuery) -> bool:
     """Whether a result is what was asked for: some servers ignore what they do not know."""
     number = str(study.get("PatientID", "") or "").strip()
-    return query.study in (None, uid) and query.patient_id in (None, number)
+    day = str(study.get("StudyDate", "") or "").replace(".", "").strip()
+    first, to, last = (query.date_range or "").partition("-")
+    last = last or ("9" if to else first)
+    found = study.get("ModalitiesInStudy") or query.modality  # where it isn't told, the series tell
+    return (
+        query.study in (None, uid)
+        and query.patient_id in (None, number)
+        and (not query.date_range or max(first, "0") <= day <= last)
+        and query.modality in ([found] if isinstance(found, str) else found)
+    )
 
 
 def _check_dates(text: str) -> None:

@@ -16,6 +16,7 @@ from headct.pacs.fetch import fetch_study
 from headct.pacs.filing import objects_to_send
 from headct.pacs.query import StudyQuery, find_studies
 from headct.pacs.send import send_objects
+from headct.predict.findings.prior import EarlierResults
 from headct.predict.options import PredictOptions
 from headct.predict.output.storage import work_folder, write_summary
 from headct.predict.results import Case, Failure, Prediction
@@ -61,7 +62,13 @@ def predict_studies(
     workers = Workers.of(jobs)
     pacs = Pacs(address)
     run = _Run(pacs, query, Path(out), options, send, say)
+    earlier = EarlierResults(options.prior).cases
     studies = find_studies(pacs, query)
+    if len(earlier) == 1 < len(studies):
+        raise InputError(
+            f"{options.prior}: expected earlier results of each of the {len(studies)} studies, found "
+            "those of one: choose its study by --study"
+        )
     size = max(AT_ONCE, workers.jobs)
     batches = [studies[start : start + size] for start in range(0, len(studies), size)]
     for batch in batches:

@@ -166,6 +166,8 @@ class _Run:
                 self.entries.append(entry)
                 with self._failing(entry):
                     earlier = self.earlier.of(own)
+                    if self.earlier.cases and earlier is None:
+                        self.say(f"{own}: no earlier result of this name")
                     task = CaseTask(inner, own, self.models, options, work, self.out, earlier)
                 if entry.result is not None:
                     self._leave(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pydicom.sr.codedict import codes
 from headct.cli.main import main
 from headct.pacs.address import service_url
 from headct.pacs.query import StudyQuery, find_studies
+from headct.pacs.run import predict_studies
 from headct.predict.findings.lesions import find_lesions
 from headct.predict.findings.parts import find_parts
 from headct.predict.output import dicom_codes as code
@@ -113,17 +115,46 @@ class IgnoresFilters:
         return nullcontext()
 
     def search_for_studies(self, offset=0, **_):
-        found = [("1.2.3", "4711"), ("1.2.4", "4712"), ("1.2.5", " 4711 ")]
+        found = [
+            ("1.2.3", "4711", ["20260101"], ["CT"]), ("1.2.4", "4712", ["20260131"], ["SR", "CT"]),
+            ("1.2.5", " 4711 ", ["2026.02.01"], []), ("1.2.6", "4713", [], ["CT"]),
+            ("1.2.7", "4714", ["20260115"], ["MR", "CTPROTOCOL"]),
+        ]  # fmt: skip
         rows = [
-            {"0020000D": {"vr": "UI", "Value": [uid]}, "00100020": {"vr": "LO", "Value": [number]}}
-            for uid, number in found
-        ]
+            {
+                "0020000D": {"vr": "UI", "Value": [uid]}, "00100020": {"vr": "LO", "Value": [number]},
+                "00080020": {"vr": "DA", "Value": day}, "00080061": {"vr": "CS", "Value": modalities},
+            }
+            for uid, number, day, modalities in found
+        ]  # fmt: skip
         return rows[offset:]
 
 
-def test_results_that_were_not_asked_for_are_left_out():
-    assert find_studies(IgnoresFilters(), StudyQuery(study="1.2.4")) == ["1.2.4"]
-    everything = StudyQuery(patient_id="4711", all_studies=True)
-    assert find_studies(IgnoresFilters(), everything) == ["1.2.3", "1.2.5"]
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"study": "1.2.4"}, "4"), ({"patient_id": "4711"}, "35"), ({"date_range": "20260101"}, "3"),
+        ({"date_range": "20260101-20260131"}, "34"), ({"date_range": "-20260131"}, "34"),
+        ({"date_range": "20260102-"}, "45"), ({"patient_id": "4711", "date_range": "20260201"}, "5"),
+        ({"date_range": "20260102-", "modality": "MR"}, "57"), ({"patient_id": "4713"}, "6"),
+    ],
+)  # fmt: skip
+def test_results_that_were_not_asked_for_are_left_out(query, found):
+    """A study without a date is in no range; one that doesn't tell its modalities is asked for its series."""
+    studies = find_studies(IgnoresFilters(), StudyQuery(**query, all_studies=True))
+    assert "".join(uid[-1] for uid in studies) == found
+
+
+def test_nothing_that_was_asked_for():
     with pytest.raises(InputError, match="found none that fits"):
-        find_studies(IgnoresFilters(), StudyQuery(patient_id="4713"))
+        find_studies(IgnoresFilters(), StudyQuery(patient_id="4714"))
+
+
+def test_one_earlier_result_is_not_of_several_studies(tmp_path, monkeypatch):
+    """Of two batches the first study of each had got it."""
+    monkeypatch.setattr("headct.pacs.run.find_studies", lambda pacs, query: ["1.2.3", "1.2.4"])
+    monkeypatch.setattr("headct.pacs.run.EarlierResults", lambda path: SimpleNamespace(cases={"a": None}))
+    query, out = StudyQuery(date_range="20260101-", all_studies=True), tmp_path / "out"
+    with pytest.raises(InputError, match="yesterday: expected earlier results of each of the 2 studies"):
+        predict_studies("dicomweb+https://host", query, out=out, prior="yesterday")
+    assert not out.exists()

@@ -58,7 +58,9 @@ def test_earlier_results_of_many_scans_go_by_name(earlier, bright, head, tmp_pat
     shutil.copytree(earlier.folder, tmp_path / "before" / "tuesday")
     report = tmp_path / "before" / "tuesday" / "report.json"
     report.write_text(report.read_text().replace('"monday"', '"tuesday"'))
-    result = predict(tmp_path / "in", bright, tmp_path / "out2", prior=tmp_path / "before")
+    said: list[str] = []
+    result = predict(tmp_path / "in", bright, tmp_path / "out2", prior=tmp_path / "before", say=said.append)
+    assert "new: no earlier result of this name" in said
     assert {case.name: case.prior and case.prior.name for case in result.cases} == {
         "monday": "monday",
         "new": None,
