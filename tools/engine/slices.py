@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -59,15 +59,27 @@ class SliceProbabilityInferer(Inferer):
         batch, depth = volumes.shape[0], volumes.shape[-1]
         slices = volumes.movedim(-1, 1).flatten(0, 1)
 
+        def call(part: Tensor) -> Tensor:
+            return network(part, *args, **kwargs)
+
         def infer(count: int, device: torch.device) -> Tensor:
-            parts = tqdm(slices.split(count), desc="slices", disable=not self.progress)
-            made = (network(part.to(device), *args, **kwargs) for part in parts)
-            return torch.cat([_probabilities(logits.float()) for logits in made])
+            parts = tqdm(self.split(slices, count), desc="slices", disable=not self.progress)
+            made = (self.logits(call, part.to(device), count) for part in parts)
+            return torch.cat([probabilities(logits.float()) for logits in made])
 
         result = self.fitting.run(infer, network, image.device)
         result = result.unflatten(0, (batch, depth)).movedim(1, -1)
         return with_metadata_of(inputs, finite(result[..., 0] if flat else result))
 
+    def split(self, slices: Tensor, count: int) -> Sequence[Tensor]:
+        """The parts of the slices that are predicted one after another."""
+        return slices.split(count)
 
-def _probabilities(logits: Tensor) -> Tensor:
+    def logits(self, network: Callable[[Tensor], Tensor], slices: Tensor, count: int) -> Tensor:
+        """Of one of these parts, for a network that takes `count` pictures at a time."""
+        return network(slices)
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Of one channel the sigmoid, of more the softmax."""
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)

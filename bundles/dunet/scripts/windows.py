@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from tools.engine.slices import SliceProbabilityInferer
+from tools.engine.slices import SliceProbabilityInferer, probabilities
 
 __all__ = ["WindowInferer", "WindowedNetwork", "cut_windows", "merge_windows"]
 
@@ -59,12 +58,12 @@ def merge_windows(windows: torch.Tensor, shape: tuple[int, int], stride: int = 8
 class WindowedNetwork(nn.Module):
     """A network that was trained on windows, for whole slices: cut, predict, average the probabilities.
 
-    It returns the logits of the mean probability, so that it can stand where any network of the bundle does.
+    It returns logits of the mean probabilities, so that it can stand where any network of the bundle does.
     Slices that the grid of windows does not cover exactly are padded with zeros at the end of both axes, and
     what was padded is cut off again. Slices of a window's size go to the network as they are.
 
     Args:
-        network: (N, C, size, size) -> logits (N, 1, size, size).
+        network: (N, C, size, size) -> logits (N, classes, size, size).
         size: side of the windows in pixels.
         stride: pixels between windows.
         batch_size: windows that the network gets at once.
@@ -92,9 +91,10 @@ class WindowedNetwork(nn.Module):
         extra = [max(self.size - n, -(n - self.size) % self.stride) for n in (height, width)]
         padded = functional.pad(x, (0, extra[1], 0, extra[0]))
         windows = cut_windows(padded, self.size, self.stride).split(self.batch_size)
-        probability = torch.cat([torch.sigmoid(self.network(part).float()) for part in windows])
+        probability = torch.cat([probabilities(self.network(part).float()) for part in windows])
         merged = merge_windows(probability, (height + extra[0], width + extra[1]), self.stride)
-        return torch.logit(merged[..., :height, :width], eps=1e-6)
+        merged = merged[..., :height, :width]
+        return torch.logit(merged, eps=1e-6) if merged.shape[1] == 1 else merged.clamp_min(1e-6).log()
 
 
 class WindowInferer(SliceProbabilityInferer):
@@ -109,15 +109,18 @@ class WindowInferer(SliceProbabilityInferer):
     def __init__(
         self, size: int = 160, stride: int = 80, sw_batch_size: int = 49, progress: bool = False
     ) -> None:
-        super().__init__(1, progress)
-        self.window = {"size": size, "stride": stride, "batch_size": sw_batch_size}
+        super().__init__(sw_batch_size, progress)
+        self.size, self.stride = size, stride
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    def split(self, slices: torch.Tensor, count: int) -> Sequence[torch.Tensor]:
+        """One at a time, of which `count` windows are."""
+        return slices.split(1)
+
+    def logits(
+        self, network: Callable[[torch.Tensor], torch.Tensor], slices: torch.Tensor, count: int
     ) -> torch.Tensor:
-        """See `SliceProbabilityInferer`."""
-        windowed = WindowedNetwork(lambda x: network(x, *args, **kwargs), **self.window)
-        return super().__call__(inputs, windowed)
+        """Of whole slices."""
+        return WindowedNetwork(network, self.size, self.stride, count)(slices)
 
 
 def _check_grid(shape: tuple[int, ...], size: int, stride: int) -> int:

@@ -72,6 +72,36 @@ def test_a_window_goes_to_the_network_as_it_is(windows):
     assert torch.equal(windows.WindowedNetwork(network, size=16, stride=8)(x), network(x))
 
 
+def test_fewer_windows_at_a_time_and_the_cpu_in_the_end(windows, caplog):
+    """Of 9 windows a device, cuda by name, has memory for 3, then for none."""
+    image, memory = torch.rand(1, 1, 32, 32, 2), [3, 0]
+
+    class Small(nn.Conv2d):
+        on_cpu = False
+
+        def to(self, device):
+            self.on_cpu = device.type == "cpu"
+
+        def forward(self, x):
+            if len(x) > memory[0] and not self.on_cpu:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().forward(x)
+
+    small = Small(1, 2, 3, padding=1)
+    tight = windows.WindowInferer(16, 8, sw_batch_size=9)
+    run = tight.fitting.run
+    tight.fitting.run = lambda infer, network, cpu: run(
+        lambda count, device: infer(count, cpu), network, torch.device("cuda")
+    )
+    expected = sliding_window_inference(
+        image[..., 1], 16, 1, lambda part: small(part).softmax(1), overlap=0.5, mode="constant"
+    )
+    for said in ("out of memory with 9 at a time; 2 fit", "the network runs on the CPU now"):
+        assert torch.allclose(tight(image, small)[..., 1], expected, atol=1e-5)
+        assert said in caplog.text
+        memory.pop(0)
+
+
 def test_grid_must_fit(windows):
     with pytest.raises(ValueError, match=r"multiple of 80 .* got \(640, 650\)"):
         windows.cut_windows(torch.zeros(1, 1, 640, 650))
