@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 
+from scripts.windows import check_stride
 from tools.core.errors import InputError
 from tools.sampling.mix import REGIONS
 from tools.sampling.patches import StoredVolume
@@ -20,26 +20,28 @@ def window_masks(masks: Sequence[torch.Tensor], size: int = 160, stride: int = 8
     """Regions of pixels turned into regions of windows: one pixel, the centre, per window of a region.
 
     A window that shows lesion belongs to the lesion alone. The grid is that of `WindowedNetwork`: where it
-    does not fit the slice, its last windows reach beyond the end.
+    does not fit the slice, its last windows reach beyond the end, at most so far that their centre is in it.
 
     Args:
         masks: (X, Y, Z) bool in the order of `tools.sampling.mix.REGIONS`, X and Y at least `size`.
         size, stride: of the windows, in pixels; the centre of an even size is the pixel after its middle.
     """
+    rows, columns = (
+        [min(start, n - 1 - size // 2) for start in range(0, n - size + stride, stride)]
+        for n in masks[0].shape[:2]
+    )
 
     def shown(mask: torch.Tensor) -> torch.Tensor:
         """(rows, columns, Z): whether a window shows something of the mask."""
-        extra = [-(n - size) % stride for n in mask.shape[:2]]
-        slices = functional.pad(mask.movedim(-1, 0).float(), (0, extra[1], 0, extra[0]))
-        return functional.max_pool2d(slices[:, None], size, stride)[:, 0].movedim(0, -1) > 0
+        strips = torch.stack([mask[i : i + size].any(0) for i in rows])
+        return torch.stack([strips[:, j : j + size].any(1) for j in columns], 1)
 
+    places = [torch.tensor(starts, device=masks[0].device) + size // 2 for starts in (rows, columns)]
     lesion = shown(masks[REGIONS.index("lesion")])
     result = []
     for name, mask in zip(REGIONS, masks, strict=True):
-        windows = lesion if name == "lesion" else shown(mask) & ~lesion
         centres = torch.zeros_like(mask)
-        places = [size // 2 + stride * torch.arange(n, device=mask.device) for n in windows.shape[:2]]
-        centres[places[0][:, None], places[1]] = windows
+        centres[places[0][:, None], places[1]] = lesion if name == "lesion" else shown(mask) & ~lesion
         result.append(centres)
     return result
 
@@ -58,7 +60,7 @@ class WindowSampler(RoiPatchSampler):
         kwargs: see `RoiPatchSampler`.
 
     Raises:
-        InputError: windows that are not square, or larger than a slice.
+        InputError: windows that are not square, larger than a slice, or with gaps between them.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class WindowSampler(RoiPatchSampler):
     ) -> None:
         if roi_size[0] != roi_size[1]:
             raise InputError(f"roi_size: expected square windows, found {list(roi_size)}")
+        check_stride(roi_size[0], stride)
         self.stride = stride
         super().__init__(cohort, roi_size, mix, **kwargs)
         self.settings["stride"] = stride

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tools.core.errors import InputError
 from tools.engine.slices import SliceProbabilityInferer, probabilities
 
-__all__ = ["WindowInferer", "WindowedNetwork", "cut_windows", "merge_windows"]
+__all__ = ["WindowInferer", "WindowedNetwork", "check_stride", "cut_windows", "merge_windows"]
 
 
 def cut_windows(image: torch.Tensor, size: int = 160, stride: int = 80) -> torch.Tensor:
@@ -104,11 +105,15 @@ class WindowInferer(SliceProbabilityInferer):
         size, stride: of the windows, in pixels.
         sw_batch_size: windows per call of the network.
         progress: show a progress bar.
+
+    Raises:
+        InputError: see `check_stride`.
     """
 
     def __init__(
         self, size: int = 160, stride: int = 80, sw_batch_size: int = 49, progress: bool = False
     ) -> None:
+        check_stride(size, stride)
         super().__init__(sw_batch_size, progress)
         self.size, self.stride = size, stride
 
@@ -121,6 +126,14 @@ class WindowInferer(SliceProbabilityInferer):
     ) -> torch.Tensor:
         """Of whole slices."""
         return WindowedNetwork(network, self.size, self.stride, count)(slices)
+
+
+def check_stride(size: int, stride: int) -> None:
+    """Raise InputError for windows with gaps between them."""
+    if stride > size:
+        raise InputError(
+            f"window_stride: expected at most the window_size of {size}, or there are gaps, found {stride}"
+        )
 
 
 def _check_grid(shape: tuple[int, ...], size: int, stride: int) -> int:

@@ -61,6 +61,21 @@ def test_windows_beyond_the_end_belong_to_the_grid(module):
     assert result[REGIONS.index("image")].nonzero().tolist() == [[8, 8, 0]]
 
 
+@pytest.mark.parametrize("stride", [13, 15])
+def test_every_pixel_of_a_slice_is_in_a_window(module, stride):
+    """Also where most of the last window lies beyond the end: its centre may not."""
+    for x, y in ((39, 21), (31, 0), (0, 17)):
+        label = torch.zeros(40, 22, 1, dtype=torch.bool)
+        label[x, y] = True
+        masks = [label if name == "lesion" else ~label for name in REGIONS]
+        drawn = module.window_masks(masks, SIZE, stride)
+        for name, shows in (("lesion", True), ("image", False)):
+            centres = drawn[REGIONS.index(name)].nonzero()[:, :2]
+            assert len(centres)
+            for i, j in (centres - SIZE // 2).clamp(min=0).tolist():
+                assert label[i : i + SIZE, j : j + SIZE].any() == shows
+
+
 def test_half_of_the_windows_show_lesion_and_all_lie_on_the_grid(module):
     cases = cohort()
     sampler = module.WindowSampler(
@@ -88,5 +103,7 @@ def test_half_of_the_windows_show_lesion_and_all_lie_on_the_grid(module):
 def test_refuses(module):
     with pytest.raises(InputError, match=r"square windows, found \[16, 8\]"):
         module.WindowSampler(cohort(), (16, 8), progress=False)
+    with pytest.raises(InputError, match=r"window_stride: expected at most .* 16.* found 17"):
+        module.WindowSampler(cohort(), (16, 16), 17, progress=False)
     with pytest.raises(InputError, match=r"at least 48 x 48, found \(40, 32\)"):
-        module.WindowSampler(cohort(), (48, 48), patches_per_case=1, batch_size=1, progress=False)
+        module.WindowSampler(cohort(), (48, 48), 24, patches_per_case=1, batch_size=1, progress=False)

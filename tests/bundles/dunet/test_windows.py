@@ -7,6 +7,8 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import nn
 
+from tools.core.errors import InputError
+
 
 @pytest.fixture(scope="module")
 def windows(bundle):
@@ -100,6 +102,11 @@ def test_fewer_windows_at_a_time_and_the_cpu_in_the_end(windows, caplog):
         assert torch.allclose(tight(image, small)[..., 1], expected, atol=1e-5)
         assert said in caplog.text
         memory.pop(0)
+
+
+def test_windows_with_gaps_are_refused(windows):
+    with pytest.raises(InputError, match=r"window_stride: expected at most .* 160.* found 161"):
+        windows.WindowInferer(160, 161)
 
 
 def test_grid_must_fit(windows):
