@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from tools.core.tensors import plain, with_metadata_of
 
@@ -20,9 +21,11 @@ def close_open(label: Tensor, size: int = 3) -> Tensor:
 
     The post-processing of Hssayeni 2020 (section 5), which states no structuring element: here a square.
     Beyond the border of a slice nothing is known: closing takes nothing away there and opening adds nothing.
+    Types are one mask for that: what stays keeps its type, and a gap is filled with the type that has most of
+    the square around it, of equals the lowest.
 
     Args:
-        label: (1, X, Y) or (1, X, Y, Z) label map of 0 and another value; slices lie in X and Y; not changed.
+        label: (1, X, Y) or (1, X, Y, Z) label map, 0 is background; slices lie in X and Y; not changed.
         size: side of the square in pixels, odd; 1 leaves the label as it is.
 
     Raises:
@@ -43,8 +46,13 @@ def close_open(label: Tensor, size: int = 3) -> Tensor:
     def eroded(x: Tensor) -> Tensor:
         return -dilated(-x)
 
-    x = slices.float()[:, None]
-    x = dilated(eroded(eroded(dilated(x))))[:, 0].to(values.dtype)
+    x = slices[:, None]
+    filled, most = torch.zeros_like(x), torch.zeros(x.shape, device=x.device)
+    for kind in x[x > 0].unique():
+        share = avg_pool2d((x == kind).float(), size, stride=1, padding=size // 2)
+        filled, most = torch.where(share > most, kind, filled), torch.maximum(share, most)
+    kept = dilated(eroded(eroded(dilated((x > 0).float())))) > 0
+    x = torch.where(x > 0, x, filled).where(kept, 0)[:, 0]
     x = x if values.ndim == 3 else x.movedim(0, -1)[None]
     return with_metadata_of(label, x)
 

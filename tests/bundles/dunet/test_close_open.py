@@ -51,6 +51,18 @@ def test_close_open_by_hand(morphology):
     assert torch.equal(morphology.close_open(label), expected)
 
 
+def test_types_stay_what_they_are(morphology):
+    """A gap in type 1 beside type 5, and one in type 5 beside type 1; a speck of type 3 goes."""
+    label = torch.zeros(1, 12, 12, dtype=torch.uint8)
+    label[0, 2:8, 0:5], label[0, 2:8, 5:10] = 1, 5
+    label[0, 10, 11] = 3
+    expected = label.clone()
+    expected[0, 10, 11] = 0
+    label[0, 4, 4] = label[0, 4, 6] = label[0, 4, 5] = 0
+    expected[0, 4, 5] = 5
+    assert torch.equal(morphology.close_open(label), expected)
+
+
 def test_close_open_keeps_geometry_and_one_is_off(morphology):
     affine = torch.diag(torch.tensor([0.5, 0.5, 5.0, 1.0], dtype=torch.float64))
     data = {"pred": MetaTensor(components(), affine=affine)}
