@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cc3d
 import torch
 import torch.nn.functional as F
+from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from tools.core.errors import InputError
 from tools.core.tensors import block_means, voxel_ml
@@ -63,6 +64,14 @@ def canonical_heads(
     """
     parts = [_canonical(*case, window, air) for case in zip(volumes, affines, names, strict=True)]
     return CanonicalHeads(*(torch.stack(part) for part in zip(*parts, strict=True)))
+
+
+def in_ras(volume: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A volume of three axes and its affine, turned so that these are RAS as nearly as they can be."""
+    turn = io_orientation(affine.cpu().numpy())
+    back = torch.as_tensor(inv_ornt_aff(turn, volume.shape), dtype=affine.dtype, device=affine.device)
+    flipped = volume.flip([axis for axis, (_, sign) in enumerate(turn) if sign < 0])
+    return flipped.permute(*turn[:, 0].argsort().tolist()), affine @ back
 
 
 def lattice(shape: Sequence[int], step: int, device: torch.device) -> torch.Tensor:

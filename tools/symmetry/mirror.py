@@ -43,14 +43,17 @@ def align_to_midline(
     affine: torch.Tensor | np.ndarray | None = None,
     fill: float = AIR_HU,
 ) -> torch.Tensor:
-    """The head turned (least rotation) and shifted so that its plane is the middle of the first axis.
+    """The head turned (least rotation) and shifted so that its plane is the middle of its left-right axis.
 
-    Arguments as for `symmetry_map`. The result has the grid of `volume`; `result.flip(1)` is its symmetry
-    map.
+    Arguments as for `symmetry_map`. The result has the grid of `volume`; flipped along the axis that is
+    nearest to left-right, in RAS by `result.flip(1)`, it is its own symmetry map.
     """
     matrix = affine_of(volume, affine, "symmetry map")
     normal, offset = plane.normal.to(matrix.device), plane.offset.to(matrix.device)
-    axis = matrix[..., :3, 0] / matrix[..., :3, 0].norm(dim=-1, keepdim=True)
+    axes = matrix[..., :3, :3] / matrix[..., :3, :3].norm(dim=-2, keepdim=True)
+    cosines = (axes * normal[..., None]).sum(-2)
+    nearest = F.one_hot(cosines.abs().argmax(-1), 3) * cosines.sign()
+    axis = (axes * nearest[..., None, :]).sum(-1)
     size = torch.tensor(volume.shape[-3:], dtype=torch.float64, device=matrix.device)
     middle = (matrix[..., :3, :3] @ ((size - 1) / 2)[:, None])[..., 0] + matrix[..., :3, 3]
     # Rotation that takes the grid's axis to the normal: reflection at their bisector after one at the axis.

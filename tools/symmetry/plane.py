@@ -24,6 +24,7 @@ from tools.symmetry.canonical import (
     HEAD_HU,
     CanonicalHeads,
     canonical_heads,
+    in_ras,
     inside,
     lattice,
     sample,
@@ -100,7 +101,7 @@ def estimate_symmetry_plane(
     """Mid-sagittal plane of one head CT.
 
     Args:
-        volume: HU, shape (1, X, Y, Z), RAS orientation.
+        volume: HU, shape (1, X, Y, Z), stored in any orientation.
         affine: voxel to world mm, (4, 4); taken from `volume` if that is a MetaTensor.
         window: HU interval that is compared.
         low_score: a UserWarning names the case if the score is below this.
@@ -127,13 +128,14 @@ def estimate_symmetry_planes(
     images, matrices, names = [], [], []
     for i, volume in enumerate(volumes):
         name = cases[i] if cases is not None else file_name(volume, f"volume {i}")
-        image = head_image(volume, name)
+        matrix = affine_of(volume, None if affines is None else affines[i], name)
+        image, matrix = in_ras(head_image(volume, name), matrix)
         if image.shape[2] < 2:
             raise InputError(
                 f"{name}: expected a volume of at least two slices, found shape {tuple(volume.shape)}"
             )
         images.append(image)
-        matrices.append(affine_of(volume, None if affines is None else affines[i], name))
+        matrices.append(matrix)
         names.append(name)
     return fit_planes(images, matrices, names, window, HEAD_HU, low_score)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Flipd, Invertd, Lambdad, Spacingd
+from monai.transforms import Compose, Flipd, Invertd, Lambdad, Orientation, Spacingd
 
 from benchmarks.itk_mirror import RegisteredSymmetryMapd
 from tools.core.errors import InputError
@@ -219,6 +219,23 @@ def test_align_to_midline_puts_the_plane_in_the_middle() -> None:
     degrees, _ = plane_error(again, np.array([1.0, 0, 0]), middle)
     assert degrees < 0.4
     assert float(again.offset) == pytest.approx(middle, abs=0.3)
+
+
+@pytest.mark.parametrize("code", ["LAS", "RPS", "SAL"])
+def test_the_storage_of_a_volume_does_not_matter(code: str) -> None:
+    """A turned head, and the same voxels stored flipped or along other axes."""
+    head, _, _ = make_head((18, -10, 5), (12, 4, 0), size=(63, 66, 31), spacing=(3.6, 3.6, 5.0))
+    stored, back = Orientation(code, labels=None)(head), Orientation("RAS", labels=None)
+    planes = [estimate_symmetry_plane(volume) for volume in (head, stored)]
+    torch.testing.assert_close(planes[1].normal, planes[0].normal, atol=1e-6, rtol=0)
+    torch.testing.assert_close(planes[1].offset, planes[0].offset, atol=1e-4, rtol=0)
+    for make in (symmetry_map, align_to_midline):
+        found, expected = back(make(stored, planes[1])), make(head, planes[0])
+        torch.testing.assert_close(found.affine, expected.affine)
+        torch.testing.assert_close(found.as_tensor(), expected.as_tensor(), atol=0.1, rtol=0)
+    planes = SymmetryPlane(*(torch.stack([value, value]) for value in vars(planes[0]).values()))
+    two = align_to_midline(torch.stack([stored.as_tensor()] * 2), planes, stored.affine)
+    torch.testing.assert_close(two[1], align_to_midline(stored, planes[0]).as_tensor())
 
 
 def test_slices_find_their_axis(device: torch.device) -> None:
