@@ -63,26 +63,29 @@ def score_raters(
             f"without prediction {alone['truth'][:5]} and {len(alone['pred'])} predictions without case "
             f"{alone['pred'][:5]}"
         )
-    named = dict(classes or {})
-    if not named and any(
-        float(read_label_map(file).max()) > 1 for files in truths.values() for file in files.values()
-    ):  # of all cases: one that lacks some types counts too
-        named = {value: name for name, value in CLASS_VALUES.items()}
+    named = classes or {value: name for name, value in CLASS_VALUES.items()}
+    typed = bool(classes)
     rows: list[Row] = []
     for case in tqdm(cases, desc="score", unit="case", disable=not progress):
         files = list(truths[case].values())
         reference = read_label_map(files[0])
         own = [reference, *(read_label_map(path) for path in files[1:])]
+        typed |= any(float(x.max()) > 1 for x in own)
         raters = [on_grid_of(reference, x, p, files[0], on_mismatch) for x, p in zip(own, files, strict=True)]
         found = [on_grid_of(reference, read_label_map(p), p, files[0], on_mismatch) for p in preds[case]]
         sets = [[x.numpy()[0] for x in masks] for masks in (found, raters)]
         row: Row = {"case": case, "raters": len(raters), "predictions": len(found)}
         row |= set_scores(*([x > 0 for x in masks] for masks in sets))
         for value, name in named.items():
-            scores = set_scores(*([x == value for x in masks] for masks in sets))
+            one = [[x == value for x in masks] for masks in sets]
+            if not any(x.any() for masks in one for x in masks):
+                one = [[x[:1] for x in masks] for masks in one]  # as empty, and soon compared
+            scores = set_scores(*one)
             row |= {f"{column}_{name}": score for column, score in scores.items()}
         rows.append(row)
-    names = [key for key in dict.fromkeys(key for row in rows for key in row) if key.startswith(COLUMNS)]
+    if not typed:  # in all cases or in none: one that lacks some types counts too
+        rows = [{key: row[key] for key in ("case", "raters", "predictions", *COLUMNS)} for row in rows]
+    names = [key for key in rows[0] if key.startswith(COLUMNS)]
     summary = {name: column_statistics(rows, name) or {} for name in names}
     scores = RaterScores(n=len(rows), columns=summary, unpaired=alone)
     if out is not None:

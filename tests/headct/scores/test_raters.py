@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from headct.scores.grids import read_label_map
 from headct.scores.raters import set_scores
 from headct.scores.score import score
 from headct.scores.tables import read_csv
@@ -89,6 +90,22 @@ def test_command_on_a_tree(folders: tuple[Path, Path], tmp_path: Path) -> None:
     page = (tmp_path / "out" / "summary.md").read_text()
     assert "| ged |" in page
     assert page == str(scores)
+
+
+def test_each_file_is_read_once(folders: tuple[Path, Path], monkeypatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(
+        "headct.scores.score_raters.read_label_map", lambda path: read.append(path) or read_label_map(path)
+    )
+    score(*folders, rules="mbhseg2025", progress=False)
+    assert len(read) == len(set(read)) == 5
+
+
+def test_masks_without_types_have_no_columns_of_types(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for file in tmp_path.rglob("label*"):
+        save(file, 1, 1)
+    scores = score(*folders, rules="mbhseg2025", progress=False)
+    assert list(scores["columns"]) == ["ged", "dice_max", "dice_max_reverse", "dice_match", "dice_soft"]
 
 
 def test_several_predictions_and_a_datalist(folders: tuple[Path, Path], tmp_path: Path) -> None:
