@@ -28,7 +28,7 @@ with extra_packages("running on several workers"):
 __all__ = ["run_on_cluster"]
 
 WAIT = 1.0  # seconds between two looks at which workers there are
-CONNECT = "10 s"
+CONNECT, NEAR = "10 s", "5 s"  # to a scheduler, and between processes of this machine
 
 
 def run_on_cluster(
@@ -87,7 +87,10 @@ def _processes(jobs: int, need: Need) -> Iterator[SpecCluster]:
                 own["env"] = {"CUDA_VISIBLE_DEVICES": gpus[number]}
         specs[number] = {"cls": Nanny, "options": {**common, **own}}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-    settings = {"distributed.scheduler.allowed-failures": DEATHS - 1}
+    settings: dict[str, Any] = {
+        "distributed.scheduler.allowed-failures": DEATHS - 1,
+        "distributed.comm.timeouts.connect": NEAR,  # for as long a dead worker is asked for a result
+    }
     settings |= {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in names}
     with (
         dask.config.set(settings),

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from distributed import get_worker
+
 from headct.cohort.worker import unwanted
 from headct.runs.leash import run_on_leash
 
@@ -44,6 +46,12 @@ def train(argument: tuple[Path, str]) -> str:
     with (folder / "log").open("a") as stream:
         run_on_leash([sys.executable, "-c", program], folder, folder, dict(os.environ), stream, unwanted())
     return (folder / "result").read_text()
+
+
+def process(folder: Path) -> int:
+    """The number of its process, also in a file that is called by the port of the worker."""
+    (folder / get_worker().address.rpartition(":")[2]).write_text(str(os.getpid()))
+    return os.getpid()
 
 
 def tries(folder: Path, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 
+import distributed.scheduler
 import psutil
 import pytest
 
@@ -191,6 +193,29 @@ def test_a_stopped_command_takes_what_runs_on_its_own_processes_with_it(tmp_path
     assert "distributed" not in message.split("KeyboardInterrupt")[-1]
     wait(lambda: not any(map(alive, numbers)), 60)
     assert not (tmp_path / "c").exists()
+
+
+def test_a_worker_that_dies_with_its_result_is_not_waited_for(tmp_path, monkeypatch):
+    """Killed between the scheduler's knowing where the result lies and its asking there."""
+    from cohort_jobs import process
+
+    gather_from_workers = distributed.scheduler.gather_from_workers
+    killed = []
+
+    async def late(who_has, **options):
+        if who_has and not killed:
+            (address, *_), *_ = who_has.values()
+            killed.append(int((tmp_path / address.rpartition(":")[2]).read_text()))
+            os.kill(killed[0], signal.SIGKILL)
+            await asyncio.sleep(0.5)
+        return await gather_from_workers(who_has, **options)
+
+    monkeypatch.setattr(distributed.scheduler, "gather_from_workers", late)
+    start = time.monotonic()
+    found = gather(process, [(name, tmp_path) for name in "ab"], Workers(2))
+    assert killed
+    assert killed[0] not in found
+    assert time.monotonic() - start < 20
 
 
 def test_one_process_needs_no_dask(tmp_path):
