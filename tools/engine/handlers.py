@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,13 +18,17 @@ from torch import Tensor
 
 
 def metric_score(engine: Engine, metric: str) -> float:
-    """A metric of an engine's state as a score, of which the highest is best.
+    """A metric of an engine's state as a score, of which the highest is best; NaN is the worst.
+
+    With NaN nothing compares: once it is the best so far, no other would be.
 
     Args:
         engine: an evaluator.
         metric: its name; behind a minus sign (`-val_loss`) that of one of which the lowest is best.
     """
     value = float(engine.state.metrics[metric.removeprefix("-")])
+    if math.isnan(value):
+        return -math.inf
     return -value if metric.startswith("-") else value
 
 

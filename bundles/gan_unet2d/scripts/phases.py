@@ -9,6 +9,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 
+from tools.engine.handlers import metric_score
+
 __all__ = ["Phases"]
 
 logger = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class Phases:
 
     def __call__(self, evaluator: Engine) -> None:
         """Compare, and begin the next phase or end the training when it is time."""
-        score = float(evaluator.state.metrics[self.metric])
+        score = metric_score(evaluator, self.metric)
         if self.best is None or score > self.best:
             self.best, self.waited = score, 0
         else:

@@ -10,6 +10,7 @@ from ignite.engine import Engine
 
 from tools.core.errors import InputError
 from tools.engine.checkpoint import BestWeights, TrainingState, load_weights, require_weights
+from tools.engine.handlers import EarlyStop
 
 
 @pytest.fixture
@@ -34,6 +35,21 @@ def test_shipped_weights_are_kept(tmp_path, validation):
     path.with_suffix(".json").write_text('{"shipped": true}')
     BestWeights(path, network, {"spacing": None})(validation)
     assert (tmp_path / "original.pt").read_bytes() == b"shipped"
+
+
+@pytest.mark.parametrize("metric", ["loss", "-loss"])
+def test_not_a_number_is_never_the_best(tmp_path, validation, metric):
+    """As the loss of weights that have run away; a NaN that is kept would be better than all that follow."""
+    network, trainer = torch.nn.Linear(1, 1), Engine(lambda engine, batch: None)
+    best, stop = BestWeights(tmp_path / "model.pt", network, metric=metric), EarlyStop(2, metric)
+    stop.set_trainer(trainer)
+    for value in (float("nan"), 1.0, float("nan"), float("nan")):
+        torch.nn.init.constant_(network.weight, value)
+        validation.state.metrics["loss"] = value
+        best(validation)
+        stop._handler(validation)
+    assert torch.load(tmp_path / "model.pt")["weight"] == 1
+    assert trainer.should_terminate
 
 
 def test_shipped_weights_that_are_not_there(tmp_path, validation):
