@@ -47,7 +47,7 @@ def correct(case: str | Path, mask: str | Path, scan: str | Path) -> Case:
 
 def _source(scan: Path, case: Case, out: Path) -> Source:
     """The images that a case was predicted from, known by their checksum; not what results have of them."""
-    sources = [source for source in find_sources(scan, skip=out) if not source.is_zip]
+    sources = [source for source in find_sources(scan, skip=out) if not (source.is_zip or source.fault)]
     for source in sources:
         if source.digest == case.settings.get("input"):
             return source

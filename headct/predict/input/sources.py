@@ -57,7 +57,8 @@ class Source:
         path: as the user knows it, for messages.
         name: of the case, before names are made unique.
         study: None for files.
-        fault: what keeps a folder from being looked into; nothing else is known of it then.
+        fault: what keeps a folder from being looked into, or its images from being read; nothing else is
+            known of it then.
     """
 
     path: Path
@@ -166,6 +167,15 @@ def _in_folder(folder: Path, skip: Path | None) -> list[Source]:
         found = f"{len(broken)} files that cannot be read" if broken else "none"
         example = f", such as {next(iter(broken)).name}: {next(iter(broken.values()))}" if broken else ""
         raise InputError(f"{folder}: expected volumes, zips or DICOM images, found {found}{example}")
+    beside = {file.parent for file in images}
+    files = beside | {source.path.parent for source in sources if source.study is None}
+    for file, reason in broken.items():  # of folders without any image, one for each
+        if file.parent in (beside if file.suffix.lower() in DICOM else files) or _is_other_object(file):
+            continue
+        beside.add(file.parent)
+        files.add(file.parent)
+        fault = f"{file}: expected a DICOM image, found {reason}"
+        sources.append(Source(file.parent, neutral_name(str(file.parent)), fault=fault))
     return sorted(sources, key=lambda source: (str(source.path), source.study.uid if source.study else ""))
 
 

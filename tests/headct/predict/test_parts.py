@@ -373,6 +373,23 @@ def test_small_lesions_against_the_skull_are_doubted():
     assert two.startswith("Lesion 1, 2 are small and lie against the skull")
 
 
+def test_a_folder_of_damaged_images_is_named_beside_others(tmp_path):
+    """One line for each folder; what is no image, and what lies beside a volume, is left out."""
+    report = pydicom.Dataset()
+    report.SOPClassUID, report.SOPInstanceUID = pydicom.uid.EnhancedSRStorage, "1.2.3"
+    report.file_meta = pydicom.dataset.FileMetaDataset()
+    report.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    for name in ("good/scan.nii.gz", "lost/1.dcm", "lost/2.dcm", "good/notes.txt", "notes/a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"damaged")
+    (tmp_path / "report").mkdir()
+    report.save_as(tmp_path / "report" / "sr.dcm", enforce_file_format=True)
+    scan, lost = find_sources(tmp_path)
+    assert (scan.name, scan.fault) == ("scan", "")
+    assert lost.fault == f"{tmp_path}/lost/1.dcm: expected a DICOM image, found a file of text"
+    assert "lost" not in lost.name
+
+
 def test_linked_folders_are_followed_once(tmp_path):
     """A collection of links, one of them to a folder above it; results lie below what was asked for."""
     (tmp_path / "store" / "a").mkdir(parents=True)
