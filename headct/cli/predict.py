@@ -131,8 +131,9 @@ def predict(
             )
         else:
             _no_pacs(
-                study=study, patient_id=patient_id, date_range=date_range, all_studies=all_studies, send=send
-            )
+                study=study, patient_id=patient_id, date_range=date_range, modality=modality != "CT",
+                all_studies=all_studies, send=send,
+            )  # fmt: skip
             result = run(Path(input), names(bundle), out, options, say=say, jobs=workers)
     except InputError as error:
         if debug:

@@ -61,6 +61,8 @@ def predict(
     options = replace(options or PredictOptions(), **changes)
     workers = Workers.of(jobs)
     models = ChosenModels(bundle, options.weights)
+    if options.save_uncertainty and not options.uncertainty and all(len(one) == 1 for one in models.weights):
+        raise InputError("save_uncertainty: expected `uncertainty`, or an ensemble, found neither")
     earlier = EarlierResults(options.prior)
     input, out = Path(input), Path(out)
     if workers.elsewhere:

@@ -60,9 +60,10 @@ def test_queries_that_cannot_be_one(query):
         StudyQuery(**query)
 
 
-def test_options_of_a_pacs_need_one(tmp_path, capsys):
-    assert main(["predict", str(tmp_path), "--send"]) == 2
-    assert "--send: expected a PACS as INPUT" in capsys.readouterr().err
+@pytest.mark.parametrize("option", [["--send"], ["--modality", "MR"]])
+def test_options_of_a_pacs_need_one(tmp_path, capsys, option):
+    assert main(["predict", str(tmp_path), *option]) == 2
+    assert f"{option[0]}: expected a PACS as INPUT" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

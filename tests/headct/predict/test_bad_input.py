@@ -330,6 +330,7 @@ ROWS: list[tuple[str, Callable[[Place], Path], str, str]] = [
     ("configs that don't load", lambda p: _bundle(p, network_def={"_target_": "scripts.network.None"}),
      "inference.yaml", "configs that load"),
     ("unknown device", _option("device", "abacus"), "device", "found 'abacus'"),
+    ("a map of nothing", _option("no-uncertainty", "--save-uncertainty"), "save_uncertainty", "neither"),
     ("negative volume", _option("min_ml", -1), "min_ml", "from 0 mL"),
     ("unknown series", lambda p: (_option("series", 99)(p), p.series())[1], "study", "number or UID 99"),
     ("out is a file", _out_is_a_file, "taken", "a folder to write to"),
