@@ -72,9 +72,11 @@ def predict(
     with work_folder(out) as work:
         try:
             run.predict_all(sources, work)
-        finally:  # an interrupt does not make what was done undone
+        except BaseException:  # an interrupt does not make what was done undone
             with suppress(OSError):
                 write_summary(out, run.failures)
+            raise
+        write_summary(out, run.failures)
     return Prediction(out, run.cases, run.failures)
 
 

@@ -452,6 +452,15 @@ def test_disk_full(bright, head, tmp_path, support, capsys):
         subprocess.run(["umount", str(out)], check=True)
 
 
+def test_a_summary_that_cannot_be_written(bright, head, tmp_path, support, capsys):
+    place = Place(tmp_path, bright, head(), support)
+    scan = place.nifti(place.hu())
+    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
+    assert main(["predict", str(scan), f"--bundle={bright}", f"--out={tmp_path / 'out'}"]) != 0
+    assert "summary.csv: expected" in capsys.readouterr().err
+    assert list((tmp_path / "out").glob("*/report.json"))
+
+
 def test_gzip_of_something_else(bright, head, tmp_path, support, capsys):
     place = Place(tmp_path, bright, head(), support)
     path = _written(place.path("a.nii.gz"), gzip.compress(b"not an image"))
