@@ -106,7 +106,11 @@ class _Run:
         self, studies: Sequence[str], bundle: str | Path | Sequence[str | Path], workers: Workers
     ) -> None:
         with work_folder(self.out) as work:
-            folders = dict(self._fetch(studies, work))
+            try:
+                folders = dict(self._fetch(studies, work))
+            except InputError:  # the server is gone: what failed before is listed
+                write_summary(self.out, self.unfetched + self.failures)
+                raise
             if not folders:
                 return
             result = predict(work, bundle, self.out, self.options, say=self.say, jobs=workers)

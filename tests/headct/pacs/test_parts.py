@@ -17,6 +17,7 @@ from headct.pacs.run import predict_studies
 from headct.predict.findings.lesions import find_lesions
 from headct.predict.findings.parts import find_parts
 from headct.predict.output import dicom_codes as code
+from headct.predict.output.storage import read_failures
 from tools.core.errors import InputError
 
 
@@ -159,3 +160,19 @@ def test_one_earlier_result_is_not_of_several_studies(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="yesterday: expected earlier results of each of the 2 studies"):
         predict_studies("dicomweb+https://host", query, out=out, prior="yesterday")
     assert not out.exists()
+
+
+def test_studies_that_failed_are_listed_when_the_server_is_gone(tmp_path, monkeypatch):
+    """After the first batch of eight, of which none came."""
+
+    def fetch(pacs, study, *_):
+        raise InputError(f"{pacs.url if study == '1.2.9' else f'study {study}'}: expected more, found none")
+
+    monkeypatch.setattr(
+        "headct.pacs.run.find_studies", lambda pacs, query: [f"1.2.{n}" for n in range(1, 10)]
+    )
+    monkeypatch.setattr("headct.pacs.run.fetch_study", fetch)
+    query = StudyQuery(date_range="20260101-", all_studies=True)
+    with pytest.raises(InputError, match="https://host: expected"):
+        predict_studies("dicomweb+https://host", query, out=tmp_path)
+    assert [failure.study_uid for failure in read_failures(tmp_path)] == [f"1.2.{n}" for n in range(1, 9)]
