@@ -43,7 +43,8 @@ class EnsembleInferer(Inferer):
             args, kwargs: passed on to the inferer.
 
         Returns:
-            float32 in shape (batch, classes + 1, spatial_1, ...); a MetaTensor if the input is one.
+            float32 in shape (batch, classes + 1, spatial_1, ...), on the device of the last member's; a
+            MetaTensor if the input is one.
         """
         # Welford's running mean and sum of squares: one map at a time, without loss of small deviations
         mean = squares = None
@@ -52,6 +53,7 @@ class EnsembleInferer(Inferer):
             if mean is None or squares is None:
                 mean, squares = probability, torch.zeros_like(probability[:, :1])
                 continue
+            mean, squares = (part.to(probability.device) for part in (mean, squares))  # where memory lasted
             difference = probability - mean
             mean = mean + difference / count
             squares += difference[:, :1] * (probability - mean)[:, :1]

@@ -34,6 +34,13 @@ def test_metadata_is_kept():
     assert torch.equal(result.affine, affine)
 
 
+def test_members_after_the_first_may_be_computed_elsewhere():
+    """As where memory ends amid the ensemble; "meta" stands for the device that is left."""
+    places = iter(["cpu", "meta"])
+    inferer = EnsembleInferer(lambda image, network: image.to(next(places)))
+    assert inferer(torch.rand(1, 2, 4, 4), [nn.Identity(), nn.Identity()]).device.type == "meta"
+
+
 def test_members_are_copies_with_their_own_weights(tmp_path):
     files = []
     for seed in (3, 4):
