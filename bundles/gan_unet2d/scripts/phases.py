@@ -67,7 +67,7 @@ class Phases:
             self.best, self.waited = score, 0
         else:
             self.waited += 1
-        epoch = self._trainer.state.epoch
+        epoch = self._trainer.state.iteration // self._trainer.state.epoch_length  # that are complete
         if self.against_discriminator or not self.adversarial:
             if self.waited >= self.patience:
                 logger.info(

@@ -89,6 +89,23 @@ def test_the_same_weights_after_a_failure(overrides, uninterrupted, tmp_path, it
     assert not (tmp_path / "training_state.pt").exists()
 
 
+def test_a_training_whose_time_is_over_goes_on(overrides, uninterrupted, tmp_path, monkeypatch):
+    """Before the last batch of the pre-training: the validation then must not begin the next phase."""
+    now = [0.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    workflow = training(tmp_path, {**overrides, "time_limit": 5})
+    trainer = workflow.parser.get_parsed_content("train#trainer")
+    late = Events.ITERATION_STARTED(once=2 * BATCHES - 1)
+    trainer.add_event_handler(late, lambda engine: now.append(now.pop() + 10))
+    workflow.run()
+    assert trainer.state.iteration == 2 * BATCHES - 1
+    workflow = training(tmp_path, {**overrides, "time_limit": 5})
+    workflow.run()
+    found = outcome(workflow)
+    for part in ("network_def", "discriminator_def", "optimizer", "discriminator_optimizer", "random"):
+        assert same(found[part], uninterrupted[part]), part
+
+
 def test_the_kept_weights_are_those_of_the_second_phase(uninterrupted):
     """Never those of a generator that no discriminator has seen, however good."""
     assert uninterrupted["phases"]["against"]
