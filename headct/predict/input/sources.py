@@ -143,11 +143,6 @@ def _in_folder(folder: Path, skip: Path | None) -> list[Source]:
             images[file] = header
         elif file.suffix.lower() in DICOM_ENDINGS or reason in (CLOSED, NOTHING):
             broken[file] = reason
-    beside = {file.parent for file in images}
-    for file, reason in broken.items() if sources or images else ():
-        if file.parent not in beside and not _is_other_object(file):
-            fault = f"{file}: expected a DICOM image, found {reason}"
-            sources.append(Source(file, neutral_name(str(file)), fault=fault))
     for study in _studies(images):
         parents = {file.parent for file in study.headers}
         study.broken = {
@@ -170,7 +165,8 @@ def _in_folder(folder: Path, skip: Path | None) -> list[Source]:
     beside = {file.parent for file in images}
     files = beside | {source.path.parent for source in sources if source.study is None}
     for file, reason in broken.items():  # of folders without any image, one for each
-        if file.parent in (beside if file.suffix.lower() in DICOM else files) or _is_other_object(file):
+        alone = file.suffix.lower() in DICOM_ENDINGS or reason == NOTHING
+        if file.parent in (beside if alone else files) or _is_other_object(file):
             continue
         beside.add(file.parent)
         files.add(file.parent)
