@@ -144,6 +144,12 @@ def is_result(path: Path) -> bool:
     return False
 
 
+def nothing_in(folder: str | Path) -> str:
+    """What a message says was found in a folder without any input."""
+    results = any(file.is_file() and is_result(file) for file in Path(folder).rglob("*"))
+    return "none but results of these programs, which are no input" if results else "none"
+
+
 def is_dicom(path: Path) -> bool:
     """Whether it is a DICOM file, by its ending or its beginning."""
     if not path.is_file():

@@ -17,7 +17,7 @@ import numpy as np
 
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
-from tools.core.files import begins_as_dicom, existing, input_files, nifti_image
+from tools.core.files import begins_as_dicom, existing, input_files, nifti_image, nothing_in
 from tools.core.names import listed
 from tools.volumes.dicom_file import (
     STORED,
@@ -207,7 +207,7 @@ def list_series(folder: str | Path) -> list[Series]:
         if header is not None:
             headers[file] = header
     if not headers:
-        raise InputError(f"{folder}: expected DICOM images, found none")
+        raise InputError(f"{folder}: expected DICOM images, found {nothing_in(folder)}")
     return series_of(headers)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tools.core.errors import InputError
 from tools.core.extras import extra_packages
-from tools.core.files import file_hash, input_files
+from tools.core.files import file_hash, input_files, nothing_in
 from tools.core.limits import check_file
 from tools.core.names import DICOM_ENDINGS, case_name, is_second_of_pair, is_volume, neutral_name
 
@@ -159,7 +159,7 @@ def _in_folder(folder: Path, skip: Path | None) -> list[Source]:
         name = neutral_name(str(error.filename))  # it may be called after a patient
         sources.append(Source(Path(str(error.filename)), name, fault=fault))
     if not sources:
-        found = f"{len(broken)} files that cannot be read" if broken else "none"
+        found = f"{len(broken)} files that cannot be read" if broken else nothing_in(folder)
         example = f", such as {next(iter(broken)).name}: {next(iter(broken.values()))}" if broken else ""
         raise InputError(f"{folder}: expected volumes, zips or DICOM images, found {found}{example}")
     beside = {file.parent for file in images}

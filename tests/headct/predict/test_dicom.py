@@ -101,7 +101,7 @@ def test_label_map_lies_on_the_straightened_scan(result):
 def test_results_are_no_input(result):
     """Masks, maps, SEG and the straightened scan, as a second run finds them within its input."""
     assert len(list(result.cases[0].folder.iterdir())) > 6
-    with pytest.raises(InputError, match="expected volumes, zips or DICOM images, found none"):
+    with pytest.raises(InputError, match="expected volumes, zips or DICOM images, found none but results"):
         find_sources(result.out)
 
 
