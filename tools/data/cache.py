@@ -78,14 +78,18 @@ class CachedDataset(PersistentDataset):
 
 
 def content_hash(item: Mapping[str, Any]) -> bytes:
-    """Hash of a datalist entry in which paths of files count as the bytes of those files."""
+    """Hash of a datalist entry in which paths of files count as the bytes of those files.
+
+    A name, or a text that is empty, is no path, whatever the working folder holds.
+    """
     digest = hashlib.blake2b(digest_size=12)
     for key in sorted(item):
         digest.update(f"{key}=".encode())
         value = item[key]
-        if isinstance(value, str | Path) and Path(value).is_file():
+        may_be_path = isinstance(value, str | Path) and value and key not in ("case", "patient")
+        if may_be_path and Path(value).is_file():
             digest.update(_file_hash(Path(value)))
-        elif isinstance(value, str | Path) and Path(value).is_dir():
+        elif may_be_path and Path(value).is_dir():
             for file in sorted(input_files(value)):
                 digest.update(_file_hash(file))
         else:

@@ -59,6 +59,8 @@ def with_precision(network: nn.Module, device: torch.device | str, amp: bool | s
         for module in network.modules():
             if isinstance(module, nn.Conv3d) and any(module.padding):
                 module.register_forward_pre_hook(_refuse_wrong_gradients)
+            if isinstance(module, nn.Conv2d) and max(module.dilation) > 1:
+                module.register_forward_pre_hook(_refuse_wrong_dilated_gradients)
     device_type, forward = torch.device(device).type, network.forward
     if dtype is not None:
         setattr(network, "in_float32", _wrapped(forward, device_type, None, layout))  # noqa: B010
@@ -80,6 +82,17 @@ def _refuse_wrong_gradients(module: nn.Module, inputs: tuple[torch.Tensor, ...])
         raise InputError(
             "roi_size: expected feature maps longer than 2 voxels in the first direction to train in "
             f"bfloat16 on a CPU, found {tuple(inputs[0].shape[2:])}; take another roi_size, or `amp: false`"
+        )
+
+
+def _refuse_wrong_dilated_gradients(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """The same of dilated 2D convolutions of more than 16 channels that are no multiple of 16: not a number,
+    or a crash (torch 2.14, AVX512-BF16)."""
+    channels = inputs[0].shape[1]
+    if torch.is_grad_enabled() and channels > 16 and channels % 16:
+        raise InputError(
+            "network_def: expected a multiple of 16 channels before a dilated convolution to train in bfloat16 "
+            f"on a CPU, found {channels}; take other features, or `amp: false`"
         )
 
 

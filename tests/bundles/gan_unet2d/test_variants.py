@@ -26,7 +26,8 @@ VARIANTS = {
     "segnet": (False, 1, "SegNet", 29_434_497),
     "unet": (False, 1, "BasicUNet", 31_100_289),
 }
-SMALL = {name: {"network_def#features": n} for name, n in (("pix2pix7", 4), ("refinenet", 4), ("segnet", 8))}
+WIDTHS = {"pix2pix7": 4, "refinenet": 4, "segnet": 8, "unet6_dil": 32, "unet6_flip_d": 32}
+SMALL = {name: {"network_def#features": n} for name, n in WIDTHS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_starts_and_trains(bundle, data, tmp_path, name):
         stated = make_network(parser["network_def#name"], channels, parser["network_def#features"])
     assert sum(p.numel() for p in stated.parameters()) == parameters
 
-    # one iteration: two slices a batch, one slice a case; no validation
+    # one iteration: two slices a batch, one slice a case
     overrides = {
         "input#size": [128, 128] if name == "pix2pix7" else [64, 64],
         "patches_per_case": 1, "batch_size": 2, "max_epochs": 1, "val_interval": 2, "pretrain_epochs": 0,

@@ -16,7 +16,7 @@ from monai.transforms import (
     ScaleIntensityd,
 )
 
-from tools.data.cache import CachedDataset, transform_hash
+from tools.data.cache import CachedDataset, content_hash, transform_hash
 
 
 class Load(MapTransform):
@@ -85,6 +85,16 @@ def test_no_cache(items):
     read(items, None)
     read(items, None)
     assert Load.calls == 2
+
+
+def test_names_and_empty_texts_are_no_paths(tmp_path, monkeypatch):
+    """A patient called as a folder, and slices without hemorrhage, whose list of types is empty."""
+    monkeypatch.chdir(tmp_path)
+    item = {"case": "080", "patient": "080", "types": ""}
+    before = content_hash(item)
+    (tmp_path / "080").mkdir()
+    (tmp_path / "080" / "a.txt").write_text("other")
+    assert content_hash(item) == before
 
 
 def test_hash_is_of_arguments_not_of_use():

@@ -38,6 +38,23 @@ def test_patches_with_wrong_gradients_are_refused():
     with_precision(torch.nn.Conv3d(1, 2, 3, padding=1), "cpu", False)(x).sum().backward()
 
 
+@pytest.mark.parametrize(("channels", "dilation", "wrong"), [(24, 2, True), (24, 1, False), (32, 2, False)])
+def test_dilated_convolutions_with_wrong_gradients_are_refused(channels, dilation, wrong):
+    """What passes has the gradients of float32, to bfloat16's eight bits."""
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(channels, 8, 3, padding=dilation, dilation=dilation)
+    x = torch.rand(2, channels, 32, 32)
+    plain(x).square().mean().backward()
+    expected, plain.weight.grad = plain.weight.grad, None
+    training = with_precision(plain, "cpu", True)
+    if wrong:
+        with pytest.raises(InputError, match="network_def: expected a multiple of 16 channels"):
+            training(x)
+        return
+    training(x).square().mean().backward()
+    assert (plain.weight.grad - expected).norm() < 0.02 * expected.norm()
+
+
 def test_precision_choice():
     assert autocast_dtype("cpu", False) is None
     assert autocast_dtype("cpu", True) is torch.bfloat16
