@@ -91,8 +91,8 @@ def _refuse_wrong_dilated_gradients(module: nn.Module, inputs: tuple[torch.Tenso
     channels = inputs[0].shape[1]
     if torch.is_grad_enabled() and channels > 16 and channels % 16:
         raise InputError(
-            "network_def: expected a multiple of 16 channels before a dilated convolution to train in bfloat16 "
-            f"on a CPU, found {channels}; take other features, or `amp: false`"
+            "network_def: expected a multiple of 16 channels before a dilated convolution to train in "
+            f"bfloat16 on a CPU, found {channels}; take other features, or `amp: false`"
         )
 
 

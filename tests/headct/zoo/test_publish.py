@@ -56,6 +56,7 @@ def test_what_lies_in_it(repository, published, name):
     assert not [entry for entry in names if "__pycache__" in entry]
     configs = archive.parent / full / "configs"
     overlays = {  # the network of its weights, where that is not the default
+        "dunet": ["variants/types.yaml", "variants/weights.yaml"],
         "gan_unet2d": ["variants/unet10.yaml", "variants/types.yaml", "variants/weights.yaml"],
         "se_unet3d": ["variants/types.yaml", "variants/weights.yaml"],
         "unetpp_pretrained": ["variants/types.yaml"],
