@@ -17,7 +17,7 @@ from headct.datasets.masks import MISMATCHES
 from headct.datasets.report import Report, make_report
 from tools.core.classes import TYPES
 from tools.core.errors import InputError
-from tools.core.files import write_bytes
+from tools.core.files import absolute, write_bytes
 from tools.data.splits import LEAK_WARNING
 
 #: Findings that `strict` does not accept.
@@ -82,7 +82,7 @@ def prepare(
     if dataset not in CATALOGUE:
         raise InputError(f"dataset: expected one of {', '.join(CATALOGUE)}, found {dataset!r}")
     check_split(folds or 0, by, test)
-    root, out = Path(root).absolute(), Path(out).absolute()
+    root, out = absolute(root), absolute(out)
     if not root.exists():
         raise InputError(f"{root}: expected the folder of {CATALOGUE[dataset].title}, found nothing there")
     if out.is_dir() or out.suffix != ".json":

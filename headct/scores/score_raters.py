@@ -12,7 +12,7 @@ from headct.scores.grids import on_grid_of, read_label_map
 from headct.scores.raters import COLUMNS, rater_files, set_scores
 from tools.core.classes import CLASS_VALUES
 from tools.core.errors import InputError
-from tools.core.files import write_text
+from tools.core.files import absolute, write_text
 from tools.core.markdown import records
 from tools.core.names import case_name, is_nifti
 from tools.core.tables import Row, write_csv, write_json
@@ -106,7 +106,7 @@ def _raters(path: Path) -> dict[str, dict[str, Path]]:
             for item in content.get(part) or []:
                 own = item.get("raters") if isinstance(item, dict) else None
                 if isinstance(own, list) and own and all(isinstance(file, str) for file in own):
-                    files = {str(k): (path.parent / file).resolve() for k, file in enumerate(own)}
+                    files = {str(k): absolute(path.parent / file) for k, file in enumerate(own)}
                     found[str(item.get("case"))] = files
     if not found:
         raise InputError(

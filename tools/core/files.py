@@ -125,6 +125,15 @@ def input_files(
                 yield file
 
 
+def absolute(path: str | Path) -> Path:
+    """Without links and `..` in its folders, so that another path can be stated relative to it.
+
+    A link to a file keeps its name: that of its target may lack the ending.
+    """
+    path = Path(path)
+    return path.parent.resolve() / path.name
+
+
 def existing(files: Iterable[Path]) -> list[Path]:
     """Files in the order of their names; raise `InputError` for a link to nothing."""
     files = sorted(files)

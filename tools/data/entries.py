@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tools.core.errors import InputError
+from tools.core.files import absolute
 from tools.core.names import PICTURES, VOLUMES, case_name, slice_name
 
 PATHS = ("image", "label", "classes", "cta")
@@ -74,7 +76,7 @@ def checked_entry(path: Path, part: str, number: int, entry: Any, need: Sequence
     for key, value in item.items():
         names_file = isinstance(value, str) and value.lower().endswith(FILE_ENDINGS)
         if key in PATHS or (names_file and key not in ("case", "patient")):
-            item[key] = str((path.parent / value).resolve())
+            item[key] = str(absolute(path.parent / value))
     for key in ("case", "patient"):
         name = item.get(key)
         if name is not None:
@@ -100,7 +102,7 @@ def name_cases(path: Path, items: Sequence[Item]) -> None:
     """
     seen: dict[Any, Item] = {}
     for item in items:
-        same = (item["image"], item.get("slice"))
+        same = (os.path.realpath(item["image"]), item.get("slice"))
         if same in seen:
             number = "" if item.get("slice") is None else f", slice {item['slice']},"
             raise InputError(f"{path}: expected each image once, found {item['image']}{number} again")

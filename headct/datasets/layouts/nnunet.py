@@ -19,6 +19,7 @@ from headct.datasets.collection import Collection, Options, need_folder
 from headct.datasets.layouts.folder import patient_from
 from headct.datasets.layouts.volumes import Pair, Twins, mask_classes, read_pairs
 from tools.core.errors import InputError
+from tools.core.files import absolute
 from tools.core.names import is_nifti
 from tools.data.entries import read_datalist
 from tools.data.labels import listed_names
@@ -95,7 +96,7 @@ def _listed(path: Path, cases: dict[str, Any], channel: int) -> dict[str, tuple[
             raise InputError(
                 f"{path}: expected `images` (of each channel) and `label` of {case}, found {entry!r}"
             )
-        found[case] = ((path.parent / image).resolve(), (path.parent / label).resolve())
+        found[case] = (absolute(path.parent / image), absolute(path.parent / label))
     return found
 
 

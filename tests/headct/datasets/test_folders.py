@@ -53,6 +53,18 @@ def test_pairs_by_name(tmp_path: Path, names: list[tuple[str, str]]) -> None:
     assert set(report["findings"]) == {"note"}
 
 
+def test_folders_and_files_that_are_links(tmp_path: Path) -> None:
+    """A datalist in a linked folder, of links to files without ending, as Hugging Face's cache has them."""
+    for seed, name in enumerate(("a.nii.gz", "a_mask.nii.gz")):
+        path = save(tmp_path / "set" / name, TRUTH if seed else head(1))
+        path.rename(tmp_path / f"blob{seed}")
+        path.symlink_to(tmp_path / f"blob{seed}")
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "deep")
+    (entry,), _ = prepared(tmp_path / "set")
+    assert (entry["image"], entry["case"]) == (str(tmp_path / "set" / "a.nii.gz"), "a")
+
+
 def test_what_no_head_shows_is_said(tmp_path: Path) -> None:
     """A slice of one value, a qform that lies elsewhere, a mask of 864 voxels of 3.375 mL."""
     image = nib.Nifti1Image(head(1), np.diag([-15.0, -15, 15, 1]))
