@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 from torch import nn
+from torch.fx import GraphModule
 
 from headct.predict.model.bundle import own_scripts
 from headct.runs.find_bundle import find_bundle, find_weights
@@ -107,13 +108,17 @@ def _program(network: nn.Module, image: torch.Tensor, any_batch: bool) -> Any:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch.export.export(network, (image,), dynamic_shapes=shapes)
+            program = torch.export.export(network, (image,), dynamic_shapes=shapes)
     except Exception as error:  # of many kinds, with many lines
         reason = str(error).strip().splitlines()[0][:200]
         raise InputError(
             f"size: expected one that the network takes, found that torch.export fails on "
             f"{tuple(image.shape)}: {reason}"
         ) from error
+    for graph in (part.graph for part in program.graph_module.modules() if isinstance(part, GraphModule)):
+        for node in graph.nodes:
+            node.meta.pop("stack_trace", None)  # it names files of this machine, and so its user
+    return program
 
 
 def _write(program: Any, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_onnx_of_slices(tmp_path):
     image = torch.rand(2, 3, 64, 96)  # three windows
     found = torch.from_numpy(session.run(["pred"], {"image": image.numpy()})[0])
     torch.testing.assert_close(found, outputs("gan_unet2d", image), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", module.SUFFIXES)
+def test_no_path_of_this_machine_is_in_the_file(tmp_path, suffix):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()).eval()
+    file = tmp_path / f"network{suffix}"
+    module._write(module._program(network, torch.rand(2, 1, 8, 8), any_batch=True), file)
+    parts = [file.read_bytes()]
+    if suffix == ".pt2":
+        with zipfile.ZipFile(file) as archive:
+            parts = [archive.read(name) for name in archive.namelist()]
+    assert not [part for part in parts if str(Path(torch.__file__).parent).encode() in part]
 
 
 def test_an_output_that_differs_is_not_kept(tmp_path, monkeypatch):
