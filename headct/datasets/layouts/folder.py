@@ -44,7 +44,7 @@ def read(root: Path, options: Options) -> Collection:
             `options.patient_from` does not fit.
     """
     collection = Collection(root)
-    files = find_pairs(collection, FOLDERS, (is_volume, is_picture))
+    files = find_pairs(collection, FOLDERS, (is_volume, is_picture), options.masks)
     if is_volume(files[0][1]):
         pairs = [Pair(name, patient_from(options, name), image, label) for name, image, label in files]
         classes = mask_classes(collection, [pair.label for pair in pairs], options)

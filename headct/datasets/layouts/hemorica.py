@@ -50,7 +50,7 @@ def read(root: Path, options: Options) -> Collection:
 
         collection.records = read_pairs(collection, pairs, options, MULTI_CLASS, mask_of=mask_of)
     else:
-        files = find_pairs(collection, FOLDERS, (is_volume,))
+        files = find_pairs(collection, FOLDERS, (is_volume,), options.masks)
         pairs = [Pair(name, patient_from(options, name), image, label) for name, image, label in files]
         classes = mask_classes(collection, [pair.label for pair in pairs], options)
         if classes == MULTI_CLASS and not options.labels:

@@ -19,17 +19,21 @@ IMAGE = re.compile(r"(?:(?P<first>.+)[-_. ](?:0000|ct|image|img|scan|volume))", 
 
 
 def find_pairs(
-    collection: Collection, folders: Sequence[tuple[str, str]], kinds: Sequence[Callable[[Path], bool]]
+    collection: Collection,
+    folders: Sequence[tuple[str, str]],
+    kinds: Sequence[Callable[[Path], bool]],
+    made: Path | None = None,
 ) -> Paired:
     """Pairs below `collection.root`: in two folders, else beside each other, else in a folder for each case.
 
     Args:
-        collection: is told of files without partner.
+        collection: is told of files without partner, and of those that lie elsewhere.
         folders: names of the folders of images and masks, the usual ones first.
         kinds: tell the files that count; the first kind of which there are any is taken.
+        made: folder of masks that were written before, and may lie below the root.
 
     Raises:
-        InputError: no pairs; a case with two images or masks.
+        InputError: no pairs; a case with two images or masks; two cases that would be called the same.
     """
     root = collection.root
     if not root.is_dir():
@@ -41,15 +45,25 @@ def find_pairs(
         for kind in kinds:
             images, masks = (_files(folder, kind) for folder in two)
             if images:
+                _say_rest(collection, kind, [*images, *masks], made)
                 return pair(collection, images, masks)
         raise InputError(f"{root}: expected NIfTI files or pictures in pairs, found none in {two[0].name}")
     for kind in kinds:
         files = _files(root, kind)
         if any(MASK.fullmatch(case_name(file)) for file in files):
+            _say_rest(collection, kind, files, made)
             return pair(collection, *_sides(files))
-    found = [part for part in (_folder(collection, path, kinds) for path in _folders(root)) if part]
+    places = _folders(root)
+    found = [one for place in places for one in _folder(collection, place, kinds)]
+    images_by_case: dict[str, Path] = {}
+    for case, image, _ in found:
+        other = images_by_case.setdefault(case, image)
+        if other != image:
+            raise InputError(f"{image}: expected a case of its own, found {other}, also called {case}")
     if found:
-        return [one for part in found for one in part]
+        kind = next(kind for kind in kinds if kind(found[0][1]))
+        _say_rest(collection, kind, [file for place in places for file in _files(place, kind)], made)
+        return found
     wanted = ", or ".join(f"{images}/ and {masks}/" for images, masks in folders)
     there = ", ".join(path.name for path in _folders(root)[:10]) or "no folder"
     raise InputError(
@@ -97,6 +111,18 @@ def pair(collection: Collection, images: Iterable[Path], masks: Iterable[Path]) 
     if not pairs:
         raise InputError(f"{collection.root}: expected images and masks of the same names, found no pair")
     return [pairs[name] for name in sorted(pairs)]
+
+
+def _say_rest(
+    collection: Collection, kind: Callable[[Path], bool], seen: Sequence[Path], made: Path | None
+) -> None:
+    """Files of a kind that lie elsewhere below the root, such as in deeper folders."""
+    rest = set(filter(kind, collection.root.rglob("*"))) - set(seen)
+    names = (path.relative_to(collection.root) for path in rest if not (made and path.is_relative_to(made)))
+    shown = sorted(name.as_posix() for name in names if not any(part[0] == "." for part in name.parts))
+    shown = [name for name in shown if (collection.root / name).is_file()]
+    if shown:
+        collection.find("unexpected", f"files elsewhere than the pairs: {len(shown)}, as {shown[0]}")
 
 
 def _folder(collection: Collection, folder: Path, kinds: Sequence[Callable[[Path], bool]]) -> Paired:

@@ -53,6 +53,30 @@ def test_pairs_by_name(tmp_path: Path, names: list[tuple[str, str]]) -> None:
     assert set(report["findings"]) == {"note"}
 
 
+@pytest.mark.parametrize(
+    ("pair", "elsewhere"),
+    [("images/a.nii.gz masks/a.nii.gz", "images/site/b.nii.gz"), ("a.nii.gz a_mask.nii.gz", "b/ct.nii.gz")],
+)
+def test_files_that_lie_elsewhere_are_said(tmp_path: Path, pair: str, elsewhere: str) -> None:
+    image, mask = pair.split()
+    for seed, name in enumerate((image, elsewhere)):
+        save(tmp_path / "set" / name, head(seed))
+    save(tmp_path / "set" / mask, TRUTH)
+    save(tmp_path / "set" / ".cache" / "c.nii.gz", TRUTH)
+    for _ in range(2):  # the second time with a mask that prepare has made
+        report = prepare("folder", tmp_path / "set", tmp_path / "set" / "d.json", folds=0, progress=False)
+        assert report["findings"]["unexpected"] == [f"files elsewhere than the pairs: 1, as {elsewhere}"]
+        save(tmp_path / "set" / "d_masks" / "labels" / "a.nii.gz", TRUTH)
+
+
+def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
+    for seed, case in enumerate(("a/b_c", "a/x", "a_b/c", "a_b/y")):
+        save(tmp_path / "set" / f"{case}_ct.nii.gz", head(seed))
+        save(tmp_path / "set" / f"{case}_mask.nii.gz", TRUTH)
+    with pytest.raises(InputError, match=r"a_b/c_ct.nii.gz: expected a case of its own, .*/a/b_c_ct.nii.gz"):
+        prepared(tmp_path / "set")
+
+
 def test_folders_and_files_that_are_links(tmp_path: Path) -> None:
     """A datalist in a linked folder, of links to files without ending, as Hugging Face's cache has them."""
     for seed, name in enumerate(("a.nii.gz", "a_mask.nii.gz")):
