@@ -43,7 +43,13 @@ def read(root: Path, options: Options) -> Collection:
         for number, entry in enumerate(content["training"])
     ]
     held_out = []
-    for number, entry in enumerate(content.get("testing") or content.get("test") or []):
+    tests = "testing" if content.get("testing") else "test"
+    for key, value in content.items():
+        cases = isinstance(value, list) and value and isinstance(value[0], dict)
+        if cases and key not in ("training", tests):
+            sentence = f"list `{key}` of {len(value)}: only training and {tests} are taken"
+            collection.find("unexpected", sentence)
+    for number, entry in enumerate(content.get(tests) or []):
         item = checked_entry(path, "testing", number, {"image": entry} if isinstance(entry, str) else entry)
         if "label" in item:
             held_out.append(item)

@@ -361,6 +361,16 @@ def test_decathlon_from_phantoms(tmp_path: Path) -> None:
         prepare("decathlon", tmp_path / "p/twice.json", tmp_path / "f.json", progress=False)
 
 
+def test_decathlon_names_the_lists_that_it_does_not_take(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        save(tmp_path / f"{name}.nii.gz", head(seed))
+        save(tmp_path / f"{name}_m.nii.gz", blob({1: 1}))
+    one, other = ({"image": f"{name}.nii.gz", "label": f"{name}_m.nii.gz"} for name in "ab")
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": [one], "validation": [other]}))
+    report = prepare("decathlon", tmp_path, tmp_path / "d.json", folds=0, progress=False)
+    assert report["findings"]["unexpected"] == ["list `validation` of 1: only training and test are taken"]
+
+
 def test_decathlon_with_images_alone_and_reserved_keys(tmp_path: Path) -> None:
     for name in "ab":
         save(tmp_path / f"imagesTr/{name}.nii.gz", head(ord(name)))
