@@ -72,8 +72,8 @@ def prepare(
     patient_from: Annotated[
         str | None,
         typer.Option(
-            help="Regular expression whose first group is the patient in a file name; for `folder` and "
-            "`decathlon`."
+            help="Regular expression whose first group is the patient in a file name; for `folder`, "
+            "`decathlon`, `nnunet` and `hemorica`."
         ),
     ] = None,
     skip: Annotated[

@@ -22,6 +22,8 @@ from tools.data.splits import LEAK_WARNING
 
 #: Findings that `strict` does not accept.
 FAULTS = ("missing", "contradiction", "mismatch", "unexpected")
+#: Sets whose patients `patient_from` finds; the others say or are known to be a patient per file.
+PATTERNS = ("folder", "decathlon", "nnunet", "hemorica")
 LARGEST_ML = 500.0  # of hemorrhage; 300 are hardly survived
 
 
@@ -62,8 +64,7 @@ def prepare(
         balance: of slices without hemorrhage, keep as many as have one.
         types: types that make up the label (edh, iph, ivh, sah, sdh), of sets whose masks tell types.
         window: level and width in HU of 8-bit pictures, for `folder`.
-        patient_from: regular expression whose first group is the patient in a file name, for `folder` and
-            `decathlon`.
+        patient_from: regular expression whose first group is the patient in a file name, for `PATTERNS`.
         skip: cases or patients to leave out.
         strict: accept nothing that is missing, contradictory or unexpected.
         labels: what the values of the masks are, as "ICH=iph,PHE=background" or by value, "1=iph", where no
@@ -102,6 +103,8 @@ def prepare(
         raise InputError(f"on_mismatch: expected one of {', '.join(MISMATCHES)}, found {on_mismatch!r}")
     if options.rater and dataset not in ("mbhseg2025", "bids"):
         raise InputError(f"rater: expected it for mbhseg2025 and bids, found it for {dataset}")
+    if patient_from and dataset not in PATTERNS:
+        raise InputError(f"patient_from: expected it for {', '.join(PATTERNS)}, found it for {dataset}")
     if options.window and dataset != "folder":
         raise InputError(
             f"window: expected it for `folder` alone, found it for {dataset}, whose files say theirs"

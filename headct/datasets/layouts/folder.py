@@ -76,7 +76,7 @@ def patient_from(options: Options, name: str) -> str:
         return name
     try:
         match = re.search(options.patient_from, name)
-        if match and match.groups():
+        if match and match.groups() and match[1]:
             return match[1]
     except re.error as error:
         raise InputError(f"patient_from: expected a regular expression, found: {error}") from error

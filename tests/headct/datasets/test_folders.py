@@ -69,6 +69,17 @@ def test_files_that_lie_elsewhere_are_said(tmp_path: Path, pair: str, elsewhere:
         save(tmp_path / "set" / "d_masks" / "labels" / "a.nii.gz", TRUTH)
 
 
+def test_patterns_that_find_no_patient_or_are_not_looked_at(tmp_path: Path) -> None:
+    for seed, name in enumerate(("p1_a", "b")):
+        save(tmp_path / "set" / f"{name}.nii.gz", head(seed))
+        save(tmp_path / "set" / f"{name}_mask.nii.gz", TRUTH)
+    for pattern in (r"(?:p(\d+))?", r"p?(\d*)"):  # of `b` the group is none, and empty
+        with pytest.raises(InputError, match="b: expected a name whose patient the first group"):
+            prepared(tmp_path / "set", patient_from=pattern)
+    with pytest.raises(InputError, match=r"patient_from: .* folder, .* found it for instance2022"):
+        prepared(tmp_path / "set", dataset="instance2022", patient_from="(p.)")
+
+
 def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
     for seed, case in enumerate(("a/b_c", "a/x", "a_b/c", "a_b/y")):
         save(tmp_path / "set" / f"{case}_ct.nii.gz", head(seed))
