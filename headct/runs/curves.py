@@ -45,13 +45,17 @@ def learning_curve_picture(log_dir: str | Path, path: str | Path) -> Path:
 
 
 def read_scalars(log_dir: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """All scalar curves of the TensorBoard files in `log_dir`: tag -> (steps, values)."""
+    """All scalar curves of the TensorBoard files in `log_dir`: tag -> (steps, values).
+
+    Of a step that an interrupted training did again, the last value.
+    """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found: dict[str, list[tuple[int, float]]] = {}
+    found: dict[str, list[tuple[float, int, float]]] = {}
     for file in sorted(Path(log_dir).glob("events.out.tfevents.*")):
         events = EventAccumulator(str(file), size_guidance={"scalars": 0})
         events.Reload()
         for tag in events.Tags()["scalars"]:
-            found.setdefault(tag, []).extend((event.step, event.value) for event in events.Scalars(tag))
-    return {tag: tuple(np.array(sorted(points)).T) for tag, points in found.items()}
+            found.setdefault(tag, []).extend((e.wall_time, e.step, e.value) for e in events.Scalars(tag))
+    curves = {tag: {step: value for _, step, value in sorted(points)} for tag, points in found.items()}
+    return {tag: tuple(np.array(sorted(curve.items())).T) for tag, curve in curves.items()}

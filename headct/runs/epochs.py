@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,14 +78,17 @@ def epoch_rows(folds: Sequence[Path]) -> list[Row]:
 
 
 def best_epoch(rows: Sequence[Row]) -> int:
-    """The epoch whose validation has the highest mean of IoU and Dice; the earliest of equals.
+    """The epoch whose validation has the highest mean of IoU and Dice; the earliest of equals, NaN the worst.
 
     The paper takes the epoch that is highest in both; where two epochs are highest in one each, their mean
     decides.
     """
-    return int(
-        max(rows, key=lambda row: (row["val_mean_iou"] + row["val_mean_dice"], -row["epoch"]))["epoch"]
-    )
+
+    def rank(row: Row) -> tuple[bool, float, int]:
+        score = row["val_mean_iou"] + row["val_mean_dice"]
+        return not math.isnan(score), score, -row["epoch"]
+
+    return int(max(rows, key=rank)["epoch"])
 
 
 def epoch_table(rows: Sequence[Row]) -> list[str]:

@@ -47,6 +47,18 @@ def test_earliest_of_equals():
     assert best_epoch(rows) == 100
 
 
+def test_nan_is_the_worst():
+    scores = {10: float("nan"), 20: 0.5, 30: float("nan")}
+    assert best_epoch([{"epoch": k, "val_mean_iou": v, "val_mean_dice": v} for k, v in scores.items()]) == 20
+
+
+def test_an_epoch_done_again_counts_as_it_was_last(folds):
+    """Interrupted after epoch 6, whose checkpoint the training that went on wrote anew."""
+    with SummaryWriter(folds / "fold_0" / "eval") as writer:
+        writer.add_scalar("val_mean_iou", 0.1, 6)
+    assert epoch_rows(sorted(folds.glob("fold_*")))[2]["val_mean_iou"] == pytest.approx((0.1 + 0.3) / 2)
+
+
 def test_command(folds, capsys):
     epochs(str(folds))
     assert "best epoch: 4" in capsys.readouterr().out
