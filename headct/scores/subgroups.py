@@ -67,8 +67,8 @@ def patient_scores(rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]] |
                 f"subgroups: expected the columns patient and types in case {row['case']}, found "
                 f"{sorted(row)}; a datalist of `headct datasets prepare` has them"
             )
-        patients.setdefault(_name(row["patient"]), []).append(row)
-    facts = {_name(patient): known for patient, known in (facts or {}).items()}
+        patients.setdefault(str(row["patient"]), []).append(row)
+    facts = facts or {}
     result = []
     for patient, own in sorted(patients.items(), key=lambda pair: (len(pair[0]), pair[0])):
         bleeding = [row for row in own if row["hit"] is not None]
@@ -140,11 +140,6 @@ def _facts(datalist: str | Path | None) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(patients, dict) or not all(isinstance(facts, dict) for facts in patients.values()):
         raise InputError(f"{datalist}: expected `patients` as {{name: {{age: ...}}}}, found another form")
     return patients
-
-
-def _name(patient: Any) -> str:
-    """A patient's number without zeros: tables read back hold 49 for "049"."""
-    return str(patient).lstrip("0") or "0"
 
 
 def _mean(values: Sequence[float]) -> float | None:

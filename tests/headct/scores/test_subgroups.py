@@ -42,7 +42,7 @@ FACTS = {"007": {"age": 12.0}, "010": {"age": 40}, "011": {"age": 50}}
 
 def test_patients_by_hand():
     seven, ten, eleven = patient_scores(SLICES, FACTS)
-    assert (seven["patient"], seven["age"], seven["types"]) == ("7", 12.0, "edh+sah")
+    assert (seven["patient"], seven["age"], seven["types"]) == ("007", 12.0, "edh+sah")
     assert (seven["slices_with"], seven["slices_without"]) == (2, 2)
     assert seven["dice"] == pytest.approx(1 / 3)
     assert seven["iou"] == pytest.approx(1 / 4)
@@ -70,7 +70,7 @@ def test_tables_by_hand():
 
 
 def test_command_reads_what_the_report_wrote(tmp_path, capsys):
-    """The table read back has numbers for patients; the ages are still found."""
+    """Of patients as the table read back has them, the ages are found."""
     write_csv(tmp_path / "per_case.csv", SLICES)
     (tmp_path / "list.json").write_text(json.dumps({"patients": FACTS}))
     subgroups(str(tmp_path / "per_case.csv"), str(tmp_path / "list.json"))
@@ -86,6 +86,11 @@ def test_slices_without_types_are_refused():
     plain = {key: value for key, value in SLICES[0].items() if key != "types"}
     with pytest.raises(InputError, match="expected the columns patient and types in case 007_1"):
         patient_scores([plain])
+
+
+def test_zeros_set_patients_apart():
+    found = patient_scores([row("1", 1, "edh", 4, 0, 0), row("01", 1, "edh", 0, 0, 4)])
+    assert [(line["patient"], line["dice"]) for line in found] == [("1", 1.0), ("01", 0.0)]
 
 
 def test_names_of_patients_are_no_numbers(tmp_path):
