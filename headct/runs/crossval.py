@@ -33,6 +33,7 @@ __all__ = [
 
 DEFAULT = "default"
 VALIDATIONS = ("inner", "scored")
+OWN_KEYS = ("fold", "ckpt_dir", "output_dir")  # of each fold its own
 INNER_FOLDS = 5  # one of them validates: 20 % of the training cases, as in Abramova 2022
 SCORED_WARNING = (
     "The epoch was chosen on the fold that is scored (validation: scored), so scores are optimistic."
@@ -78,9 +79,14 @@ def crossval(
         overrides: every further `--key value` goes to the bundle's configuration.
 
     Raises:
-        InputError: no such bundle or variant, variants with data of their own, too few patients or GPUs,
-            weights of other settings in the folder, or a fold that failed.
+        InputError: no such bundle or variant, variants with data of their own, keys that are set here, too
+            few patients or GPUs, weights of other settings in the folder, or a fold that failed.
     """
+    taken = [key for key in OWN_KEYS if key in overrides]
+    if taken:
+        raise InputError(
+            f"{taken[0]}: expected keys but {', '.join(OWN_KEYS)}, of which each fold has its own"
+        )
     folder = own_copy(find_bundle(bundle, "configs/train.yaml"))
     variants = [variant] if isinstance(variant, str) else [str(name) for name in variant]
     variants = [part for name in variants for part in name.split(",")]

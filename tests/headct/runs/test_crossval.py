@@ -328,5 +328,8 @@ def test_unknown_bundle_or_variant(bundle, tmp_path):
         crossval("nothing")
     with pytest.raises(InputError, match="expected one of default, better, found 'worse'"):
         crossval(str(bundle), variant="worse", out=str(tmp_path))
+    for key in ("fold", "ckpt_dir", "output_dir"):  # which would be replaced
+        with pytest.raises(InputError, match=f"{key}: expected keys but fold, ckpt_dir, output_dir"):
+            crossval(str(bundle), out=str(tmp_path), **{key: "1"})
     with pytest.raises(InputError, match="expected a per-case table"):
         collect(tmp_path, 2)
