@@ -256,7 +256,7 @@ def compare_splits(tables: Mapping[tuple[str, str], Sequence[Row]], out: Path) -
     """
     lines = []
     for (name, split), rows in tables.items():
-        summary = summarize([{k: v for k, v in row.items() if k != "fold"} for row in rows])["all"]
+        summary = summarize(rows)["all"]
         lines.append(
             {
                 "variant": name,
@@ -294,7 +294,7 @@ def compare_variants(tables: Mapping[str, Sequence[Row]], out: Path, file_name: 
 def _report(rows: Sequence[Row], out: Path, title: str, remark: str = "") -> str:
     """Write per_case.csv, summary.json and summary.md; the page."""
     write_csv(out / "per_case.csv", rows)
-    summary = summarize([{key: value for key, value in row.items() if key != "fold"} for row in rows])
+    summary = summarize(rows, classes=[key.removeprefix("tp_") for key in rows[0] if key.startswith("tp_")])
     write_json(out / "summary.json", summary)
     page = summary_markdown(summary, title) + (f"\n{remark}\n" if remark else "")
     write_text(out / "summary.md", page)

@@ -17,7 +17,7 @@ from tools.metrics.volume import bland_altman
 
 # Flags and counts: they are summed, not averaged.
 COUNT_COLUMNS = ("tp", "fp", "fn", "slice_tp", "slice_fp", "slice_tn", "slice_fn")
-NOT_AVERAGED = {"case", "patient", "ivh", "large", "hit", "false_alarm", *COUNT_COLUMNS}
+NOT_AVERAGED = {"case", "fold", "patient", "ivh", "large", "hit", "false_alarm", *COUNT_COLUMNS}
 
 GROUPS: dict[str, Callable[[Row], bool]] = {
     "all": lambda row: True,

@@ -12,7 +12,7 @@ from scipy import stats
 
 from headct.cohort.gpus import assign_gpus, visible_gpus
 from headct.runs.bundle_run import BundleRun, last_error
-from headct.runs.crossval import collect, compare_variants, crossval, fold_runs
+from headct.runs.crossval import _report, collect, compare_variants, crossval, fold_runs
 from headct.runs.find_bundle import config_files
 from headct.scores.tables import read_csv
 from tools.core.errors import InputError
@@ -305,6 +305,16 @@ def test_variants_are_compared_by_paired_tests(tmp_path):
         assert float(rows[group, "dice"]["p_t"]) == pytest.approx(stats.ttest_rel(b, a).pvalue)
         assert float(rows[group, "dice"]["p_wilcoxon"]) == pytest.approx(stats.wilcoxon(b, a).pvalue)
     assert "first" in page
+
+
+def test_types_are_scored_where_they_are_present(tmp_path):
+    """Of two cases one has EDH, of which 3 of 4 voxels are found, and one voxel too many."""
+    counts = torch.tensor([[[3, 1, 1], [3, 1, 1]], [[2, 0, 0], [0, 0, 0]]])
+    rows = [{"fold": k, **case_row(str(k), None, count, 0.1, ["", "_edh"])} for k, count in enumerate(counts)]
+    page = _report(rows, tmp_path, "title")
+    assert "| edh | 1 | 0.75 |" in page
+    assert "fold" not in page
+    assert "tp_edh" not in page
 
 
 def _rows(path: Path) -> list[dict]:
