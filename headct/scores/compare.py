@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from tools.core.errors import InputError
 from tools.core.tables import Row, write_csv
 
 COMPARED = ("dice", "iou", "precision", "recall")
+DECIMALS = 12  # of a difference: more are of rounding, and would rank 0.3 - 0.2 before 0.2 - 0.1
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -30,15 +32,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def paired_tests(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
     """Paired t-test (the papers') and Wilcoxon signed-rank test, two-sided, of second - first.
 
-    Rules: runs that agree in every case have p = 1. Two infinite distances of the same case do not differ.
-    A t-test
-    needs finite differences: with an infinite one its p is None and Wilcoxon, which ranks, decides.
+    Rules: runs that agree in every case have p = 1. Differences that are equal to 12 decimals are: they tie.
+    Two infinite distances of the same case do not differ. A t-test needs finite differences: with an infinite
+    one its p is None and Wilcoxon, which ranks, decides; with infinite ones of both signs there is no mean.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
         raise InputError(f"paired tests: expected at least two pairs, found {a.shape} and {b.shape}")
     with np.errstate(invalid="ignore"):
-        difference = np.where(a == b, 0.0, b - a)
+        difference = np.where(a == b, 0.0, np.round(b - a, DECIMALS))
+        mean = float(difference.mean())
     t = p_t = None
     if not difference.any():
         t, p_t, w, p_w = 0.0, 1.0, 0.0, 1.0
@@ -52,7 +55,7 @@ def paired_tests(first: Sequence[float], second: Sequence[float]) -> dict[str, A
         "n": len(a),
         "mean_first": float(a.mean()),
         "mean_second": float(b.mean()),
-        "mean_difference": float(difference.mean()),
+        "mean_difference": None if math.isnan(mean) else mean,
         "t": t,
         "p_t": p_t,
         "w": w,
@@ -91,7 +94,7 @@ def compare_runs(
     for column in columns:
         pairs = [(a[case].get(column), b[case].get(column)) for case in cases]
         for case, pair in zip(cases, pairs, strict=True):
-            if any(not isinstance(v, (int, float)) for v in pair):
+            if any(not isinstance(v, (int, float)) or math.isnan(v) for v in pair):
                 raise InputError(
                     f"compare: case {case}: expected a number in column '{column}', found {pair}"
                 )

@@ -163,6 +163,14 @@ class TestCompare:
         assert result["p_wilcoxon"] == pytest.approx(2 / 16)  # all four lower
         constant = paired_tests([0.25, 0.5], [0.5, 0.75])
         assert constant["p_t"] == 0
+        opposite = paired_tests([1.0, INF, 2.0], [INF, 1.0, 3.0])
+        assert (opposite["mean_difference"], opposite["p_t"]) == (None, None)
+
+    def test_ties_of_decimals_are_those_of_whole_numbers(self) -> None:
+        first, second = [9, 5, 7, 6, 1, 8, 6], [5, 8, 10, 3, 4, 8, 2]
+        tenths, whole = (paired_tests(*(np.array(x) / n for x in (first, second))) for n in (10, 1))
+        assert tenths["p_wilcoxon"] == whole["p_wilcoxon"]  # 0.53, not 0.88
+        assert tenths["p_t"] == pytest.approx(whole["p_t"])
 
     def test_tables(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(2)
@@ -190,6 +198,8 @@ class TestCompare:
         assert compare_runs(rows, rows[:2], columns=["dice"], allow_missing=True)[0]["n"] == 2
         with pytest.raises(InputError, match=r"case b: .*'dice'"):
             compare_runs(rows, [rows[0], {"case": "b", "dice": None}, rows[2]], columns=["dice"])
+        with pytest.raises(InputError, match=r"case b: .*'dice', found \(0.5, nan\)"):
+            compare_runs(rows, [rows[0], {"case": "b", "dice": math.nan}, rows[2]], columns=["dice"])
         with pytest.raises(InputError, match="each case once"):
             compare_runs(rows + rows[:1], rows, columns=["dice"])
         with pytest.raises(InputError, match="at least two"):
