@@ -16,6 +16,7 @@ import yaml
 from monai.networks.nets import UNet
 
 from headct.cli.main import main
+from headct.zoo.archive import zip_bytes
 from headct.zoo.verify import check_bundle
 from headct.zoo.verify_files import file_checks, metadata_checks
 from headct.zoo.verify_running import export, strict_load
@@ -203,12 +204,27 @@ def test_folders_of_the_bundle_are_copied(bundle):
             "expected no path of one machine in scripts/parts.py, found /home/s...",
         ),
         (
+            lambda root: (root / "models" / "model.json").write_text(json.dumps({"data": "C:\\Users\\anna"})),
+            "no paths of one machine",
+            "expected no path of one machine in models/model.json, found C:\\\\U...",
+        ),
+        (
+            lambda root: (root / "run.sh").write_text("cd /scratch/anna"),
+            "no paths of one machine",
+            "expected no path of one machine in run.sh, found /scratch/a...",
+        ),
+        (
+            lambda root: (root / "models" / "net.ts").write_bytes(zip_bytes({"a": b"/home/anna/net.py" * 9})),
+            "no paths of one machine",
+            "expected no path of one machine in models/net.ts, found /home/a...",
+        ),
+        (
             lambda root: (root / "large_files.yml").write_text("large_files: [{path: a.pt}]"),
             "large_files.yml",
             "expected path, url and hash_val, found no url",
         ),
     ],
-    ids=["license", "weights", "large", "personal", "large-files"],
+    ids=["license", "weights", "large", "personal", "windows", "script", "binary", "large-files"],
 )
 def test_faults_of_files(bundle, damage, name, reason):
     assert faults(file_checks(bundle)) == {}
