@@ -29,20 +29,25 @@ def slice_name(case: str, number: int) -> str:
 
 def is_picture(path: str | Path) -> bool:
     """True for the names of JPEG and PNG files."""
-    return str(path).lower().endswith(PICTURES)
+    return _ends(path, PICTURES)
 
 
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def is_nifti(path: str | Path) -> bool:
-    """True for names that end in .nii or .nii.gz, in upper or lower case."""
-    return str(path).lower().endswith((".nii", ".nii.gz"))
+    """True for names that end in .nii or .nii.gz, in upper or lower case; of macOS's `._a.nii` it is not."""
+    return _ends(path, (".nii", ".nii.gz"))
 
 
 def is_volume(path: str | Path) -> bool:
     """True for the names of files that hold one volume: NIfTI, NRRD, MetaImage, Analyze."""
-    return str(path).lower().endswith(VOLUMES)
+    return _ends(path, VOLUMES)
+
+
+def _ends(path: str | Path, endings: tuple[str, ...]) -> bool:
+    name = Path(path).name.lower()
+    return name.endswith(endings) and not name.startswith("._")
 
 
 def listed(items: Iterable[object], most: int = 5, separator: str = "; ") -> str:

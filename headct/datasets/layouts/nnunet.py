@@ -107,11 +107,11 @@ def _found(
     if not images.is_dir():
         return {}
     tail = f"_{channel:04d}{ending}"
-    by_case = {path.name.removesuffix(tail): path for path in sorted(images.glob(f"*{tail}"))}
+    by_case = {path.name.removesuffix(tail): path for path in sorted(images.glob(f"[!.]*{tail}"))}
     pairs = {case: (image, labels / f"{case}{ending}") for case, image in by_case.items()}
     alone = [case for case, (_, label) in pairs.items() if not label.is_file()]
     if images.name == "imagesTr":
-        without = {path.name.removesuffix(ending) for path in labels.glob(f"*{ending}")} - set(pairs)
+        without = {path.name.removesuffix(ending) for path in labels.glob(f"[!.]*{ending}")} - set(pairs)
         for what, cases in (("labels of", alone), ("images of", sorted(without))):
             if cases:
                 collection.find("missing", f"{what} {', '.join(cases)}")

@@ -51,6 +51,8 @@ def raw(tmp_path: Path) -> Path:
 
 
 def test_nnunet_by_names_and_folds(raw: Path) -> None:
+    for file in list(raw.rglob("*.nii.gz")):
+        file.with_name(f"._{file.name}").touch()  # as macOS writes beside each
     lists, report = prepared("nnunet", raw)
     assert [(item["case"], item["fold"]) for item in lists["training"]] == [
         ("h_0", 1), ("h_1", 1), ("h_2", 0), ("h_3", 0)

@@ -78,6 +78,7 @@ def test_hemorica_with_a_mask_of_each_type(tmp_path: Path) -> None:
         save(tmp_path / "a" / "p1" / f"{name}.nii.gz", mask(1, int(name == "IVH"), 0))
         save(tmp_path / "b" / "masks" / name / "p1.nii.gz", mask(1, int(name == "IVH"), 0))
     save(tmp_path / "a" / "p1" / "image.nii.gz", head(1))
+    (tmp_path / "a" / "p1" / "._image.nii.gz").touch()  # as macOS writes beside each
     save(tmp_path / "b" / "images" / "p1.nii.gz", head(1))
     for root in (tmp_path / "a", tmp_path / "b"):
         entries, report = prepared("hemorica", root)

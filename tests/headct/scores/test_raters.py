@@ -57,6 +57,7 @@ def test_a_case_that_lacks_a_type_counts_for_it_too(tmp_path):
     for case, truth, pred in (("a", (1, 1), (0, 0)), ("b", (1, 5), (1, 5))):
         save(tmp_path / "truth" / case / "label_annot_1.nii.gz", *truth)
         save(tmp_path / "pred" / f"{case}_seg.nii.gz", *pred)
+        (tmp_path / "pred" / f"._{case}_seg.nii.gz").touch()  # as macOS writes beside each
     score(tmp_path / "pred", tmp_path / "truth", rules="mbhseg2025", out=tmp_path / "out")
     columns = json.loads((tmp_path / "out" / "summary.json").read_text())["columns"]
     assert columns["dice_max_edh"]["mean"] == pytest.approx(0.5)
