@@ -15,7 +15,7 @@ from pathlib import Path
 
 from headct.datasets.collection import Collection, Options
 from headct.datasets.layouts.folder import FOLDERS, patient_from
-from headct.datasets.layouts.pairing import find_pairs
+from headct.datasets.layouts.pairing import find_pairs, say_rest
 from headct.datasets.layouts.volumes import BINARY, MULTI_CLASS, Pair, mask_classes, read_pairs
 from headct.datasets.masks import Mask, merged, read_mask
 from tools.core.classes import CLASS_VALUES
@@ -35,6 +35,8 @@ def read(root: Path, options: Options) -> Collection:
     collection = Collection(root)
     found = _by_type(root)
     if found:
+        taken = [file for image, masks in found.values() for file in (image, *(path for _, path in masks))]
+        say_rest(collection, is_volume, taken, options.masks)
         pairs = [
             Pair(case, patient_from(options, case), image, masks[0][1])
             for case, (image, masks) in sorted(found.items())

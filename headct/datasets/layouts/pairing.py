@@ -45,13 +45,13 @@ def find_pairs(
         for kind in kinds:
             images, masks = (_files(folder, kind) for folder in two)
             if images:
-                _say_rest(collection, kind, [*images, *masks], made)
+                say_rest(collection, kind, [*images, *masks], made)
                 return pair(collection, images, masks)
         raise InputError(f"{root}: expected NIfTI files or pictures in pairs, found none in {two[0].name}")
     for kind in kinds:
         files = _files(root, kind)
         if any(MASK.fullmatch(case_name(file)) for file in files):
-            _say_rest(collection, kind, files, made)
+            say_rest(collection, kind, files, made)
             return pair(collection, *_sides(files))
     places = _folders(root)
     found = [one for place in places for one in _folder(collection, place, kinds)]
@@ -62,7 +62,7 @@ def find_pairs(
             raise InputError(f"{image}: expected a case of its own, found {other}, also called {case}")
     if found:
         kind = next(kind for kind in kinds if kind(found[0][1]))
-        _say_rest(collection, kind, [file for place in places for file in _files(place, kind)], made)
+        say_rest(collection, kind, [file for place in places for file in _files(place, kind)], made)
         return found
     wanted = ", or ".join(f"{images}/ and {masks}/" for images, masks in folders)
     there = ", ".join(path.name for path in _folders(root)[:10]) or "no folder"
@@ -113,7 +113,7 @@ def pair(collection: Collection, images: Iterable[Path], masks: Iterable[Path]) 
     return [pairs[name] for name in sorted(pairs)]
 
 
-def _say_rest(
+def say_rest(
     collection: Collection, kind: Callable[[Path], bool], seen: Sequence[Path], made: Path | None
 ) -> None:
     """Files of a kind that lie elsewhere below the root, such as in deeper folders."""

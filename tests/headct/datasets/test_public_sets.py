@@ -87,6 +87,17 @@ def test_hemorica_with_a_mask_of_each_type(tmp_path: Path) -> None:
         assert report["findings"]["missing"] == ["371 of the 372 scans"]
 
 
+def test_hemorica_says_what_it_leaves_out(tmp_path: Path) -> None:
+    """A case of two scans, of which none is known to be that of the masks, beside one of one."""
+    for name in ("p1/image", "p2/image", "p2/thin"):
+        save(tmp_path / "set" / f"{name}.nii.gz", head(len(name)))
+    for case in ("p1", "p2"):
+        save(tmp_path / "set" / case / "IVH.nii.gz", mask(1, 0, 0))
+    entries, report = prepared("hemorica", tmp_path / "set")
+    assert [item["case"] for item in entries] == ["p1"]
+    assert report["findings"]["unexpected"] == ["files elsewhere than the pairs: 3, as p2/IVH.nii.gz"]
+
+
 def test_hemorica_types_that_nobody_numbers(tmp_path: Path) -> None:
     root = tmp_path / "set"
     save(root / "images/p1.nii.gz", head(1))
