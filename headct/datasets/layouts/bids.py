@@ -43,6 +43,10 @@ def read(root: Path, options: Options) -> Collection:
     if not scans or not masks:
         lacks = "sub-*_ct.nii.gz" if not scans else "sub-*_mask.nii.gz or sub-*_dseg.nii.gz"
         raise InputError(f"{root}: expected {lacks} (BIDS), found none")
+    names = {_name(own).lower() for own in masks.values()}
+    for key in options.labels:
+        if key.lower() not in names and all(own["suffix"] == "mask" for own in masks.values()):
+            raise InputError(f"labels: expected masks of {root}, {', '.join(sorted(names))}, found {key!r}")
     found: dict[Path, list[tuple[Path, Mapping[int, int]]]] = {}
     for path, own in masks.items():
         meaning = _meaning(collection, path, own, options)
@@ -82,7 +86,7 @@ def _meaning(collection: Collection, path: Path, own: Entities, options: Options
     """Our class values by those of a mask; None for a mask of something else, or of another rater."""
     if own["suffix"] == "dseg":
         return {0: 0, **class_values(_table(path), path, options.labels)}
-    name = own.get("label") or own.get("desc") or "hemorrhage"
+    name = _name(own)
     if options.rater and own.get("desc") is not None and own["desc"] != options.rater:
         return None
     if options.rater and name == options.rater:
@@ -100,6 +104,11 @@ def _meaning(collection: Collection, path: Path, own: Entities, options: Options
     if value != UNKNOWN_VALUE:
         collection.find("note", f"{path.name}: {called(value)}")
     return {0: 0, 1: value}
+
+
+def _name(own: Entities) -> str:
+    """What a mask is said to show."""
+    return own.get("label") or own.get("desc") or "hemorrhage"
 
 
 def _scan_of(path: Path, own: Entities, scans: Mapping[Path, Entities]) -> Path:

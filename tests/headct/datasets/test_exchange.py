@@ -211,6 +211,8 @@ def test_bids_masks_of_types_sessions_and_the_brain(tmp_path: Path) -> None:
     np.testing.assert_array_equal(voxels(found["sub-01_ses-2"]["label"]), blob({3: 1}))
     assert report["findings"]["missing"] == ["masks of sub-03_ct"]
     assert report["findings"]["left out"] == ["sub-01_ses-1_desc-brain_mask.nii.gz: no hemorrhage"]
+    with pytest.raises(InputError, match=r"masks of .*, brain, hemorrhage, iph, ivh, found 'IHP'"):
+        prepared("bids", root, folds=2, labels="IHP=sdh")
 
 
 def test_bids_raters_runs_and_tables(tmp_path: Path) -> None:
