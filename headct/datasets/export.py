@@ -121,7 +121,7 @@ def _cases(path: Path, types: bool) -> list[list[Item]]:
 def _copy(image: Path, target: Path) -> None:
     """The image as it is; an uncompressed one is compressed."""
     with replacing(target) as partial:
-        if image.name.endswith(".gz"):
+        if image.name.lower().endswith(".gz"):
             shutil.copyfile(image, partial)
             return
         with image.open("rb") as source, gzip.GzipFile(partial, "wb", 3, mtime=0) as packed:

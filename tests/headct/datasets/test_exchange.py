@@ -154,6 +154,15 @@ def test_export_of_types(tmp_path: Path) -> None:
     assert not (folder / "splits_final.json").exists()
 
 
+def test_export_of_names_in_capitals(tmp_path: Path) -> None:
+    """What is compressed is not compressed again."""
+    save(tmp_path / "a.nii.gz", head(1)).rename(tmp_path / "A.NII.GZ")
+    save(tmp_path / "m.nii.gz", blob({1: 1}))
+    (tmp_path / "d.json").write_text(json.dumps({"training": [{"image": "A.NII.GZ", "label": "m.nii.gz"}]}))
+    folder = export_nnunet(tmp_path / "d.json", tmp_path / "raw")
+    np.testing.assert_array_equal(voxels(folder / "imagesTr" / "A_0000.nii.gz"), head(1))
+
+
 def test_what_cannot_be_exported(raw: Path, tmp_path: Path) -> None:
     prepared("nnunet", raw)
     path = raw.parent / "out" / "d.json"
