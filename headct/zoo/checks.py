@@ -42,7 +42,7 @@ def bundle_version(folder: Path, version: str | None = None) -> str:
     if not path.is_file():
         raise InputError(f"{path}: expected the metadata of a bundle, found no such file")
     try:
-        metadata = json.loads(path.read_text())
+        metadata = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: expected JSON, found another text: {error}") from error
     if not isinstance(metadata, dict):
@@ -70,7 +70,7 @@ def check_publishable(
     Raises:
         InputError: with one sentence for each thing that stands against publishing.
     """
-    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))
     faults = [
         *_schema(metadata, schema),
         *version_faults(metadata),
@@ -153,7 +153,7 @@ def too_large(folder: Path, files: Iterable[Path], listed: Collection[str]) -> I
 def _figures(folder: Path, metadata: dict[str, Any]) -> Iterator[str]:
     card = folder / "docs" / "README.md"
     if card.is_file():
-        yield from figure_faults(card.read_text(), metadata.get("eval_metrics", {}))
+        yield from figure_faults(card.read_text("utf-8"), metadata.get("eval_metrics", {}))
 
 
 def personal_paths(folder: Path, files: Iterable[Path]) -> Iterator[str]:

@@ -88,7 +88,7 @@ def _network(folder: Path, weights: Path, size: Sequence[int] | None) -> tuple[n
     parser["bundle_root"], parser["ckpt_path"] = str(folder), str(weights)
     network = parser.get_parsed_content("network_def").eval()
     load_weights(network, weights)
-    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))
     about = metadata["network_data_format"]["inputs"][INPUT]
     key = "network_def#in_channels"
     channels = parser.get_parsed_content(key) if key in parser else about["num_channels"]

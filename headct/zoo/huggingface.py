@@ -12,7 +12,7 @@ __all__ = ["huggingface_readme"]
 
 def huggingface_readme(bundle: Path, name: str) -> str:
     """`README.md` of the Hugging Face form: a YAML header, then the bundle's `docs/README.md`."""
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text("utf-8"))
     header = {
         "library_name": "monai",
         "license": "apache-2.0",
@@ -20,7 +20,7 @@ def huggingface_readme(bundle: Path, name: str) -> str:
         "tags": ["monai", "medical", "ct", "brain", "hemorrhage"],
         "model-index": [{"name": name, "results": _results(metadata)}],
     }
-    card = (bundle / "docs" / "README.md").read_text()
+    card = (bundle / "docs" / "README.md").read_text("utf-8")
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n{card}"
 
 

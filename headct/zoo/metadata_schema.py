@@ -54,7 +54,7 @@ def schema_faults(
             raise InputError(f"{file}: expected a JSON schema, found no such file")
         if not file.is_file():
             raise SchemaNotAtHand(f"no copy of {url} at hand: --schema FILE or --online")
-        text = file.read_text()
+        text = file.read_text("utf-8")
     source = schema or url
     try:
         rules = json.loads(text)
@@ -76,4 +76,4 @@ def _fetched(url: str) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary, "schema.json")
         download_url(url, file, progress=False)
-        return file.read_text()
+        return file.read_text("utf-8")

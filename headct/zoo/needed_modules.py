@@ -30,7 +30,7 @@ def needed_modules(bundle: Path, tools: Path) -> list[Path]:
     """
     waiting = [("tools", bundle)]
     for config in sorted(bundle.glob("configs/**/*.yaml")):
-        waiting += [(name, config) for name in NAMED.findall(_without_comments(config.read_text()))]
+        waiting += [(name, config) for name in NAMED.findall(_without_comments(config.read_text("utf-8")))]
     for script in sorted(bundle.glob("scripts/**/*.py")):
         waiting += [(name, script) for name in _imports(script)]
     needed: dict[Path, None] = {}
@@ -77,7 +77,7 @@ def _files(name: str, tools: Path, source: Path) -> Iterator[Path]:
         if (path / "__init__.py").is_file():
             yield path / "__init__.py"
             continue
-        exported = exports(package.read_text())
+        exported = exports(package.read_text("utf-8"))
         if path.with_suffix(".py").is_file():
             yield path.with_suffix(".py")
         elif part in exported:

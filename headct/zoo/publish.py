@@ -107,7 +107,7 @@ def _model_info(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     try:
-        entries = json.loads(path.read_text())
+        entries = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected the list of a model zoo (JSON), found: {error}") from error
     if not isinstance(entries, dict):

@@ -85,7 +85,7 @@ def metadata_checks(root: Path, schema: str | Path | None = None, online: bool =
     """
     path = root / "configs" / "metadata.json"
     try:
-        metadata = json.loads(path.read_text())
+        metadata = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         yield Result("metadata are JSON", "FAIL", str(error))
         return

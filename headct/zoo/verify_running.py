@@ -196,7 +196,7 @@ def export(root: Path, inference: Path | None, overrides: dict[str, Any]) -> str
 
 def input_shape(metadata: Path) -> list[int]:
     """One input as the metadata describe it."""
-    inputs = json.loads(metadata.read_text())["network_data_format"]["inputs"]
+    inputs = json.loads(metadata.read_text("utf-8"))["network_data_format"]["inputs"]
     entry = inputs.get("image") or next(iter(inputs.values()))
     sizes = []
     for size in entry["spatial_shape"]:

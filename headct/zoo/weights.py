@@ -103,7 +103,7 @@ def read_large_files(folder: Path) -> list[dict[str, str]]:
     if not found:
         return []
     try:
-        text = found[0].read_text()
+        text = found[0].read_text("utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise InputError(
                 f"{found[0]}: expected YAML without aliases, found some, which may grow without end"

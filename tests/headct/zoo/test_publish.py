@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from urllib.error import URLError
@@ -101,6 +103,29 @@ def test_module_that_is_none_is_named(tmp_path):
     (tmp_path / "configs" / "train.yaml").write_text("loss: {_target_: tools.lozz.Loss} # tools.comment\n")
     with pytest.raises(InputError, match=r"train\.yaml.*tools\.lozz"):
         needed_modules(tmp_path, ROOT / "tools")
+
+
+def test_files_are_utf8_wherever_they_are_read(tmp_path):
+    """By a Python whose locale has ASCII alone."""
+    for path, text in {
+        "configs/metadata.json": '{"task": "H\u00e4matom", "data_source": "own", "eval_metrics": {"d": 1}}',
+        "configs/train.yaml": "a: 1 # 0.5 \u00b1 0.1\n",
+        "docs/README.md": "0.5 \u00b1 0.1\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, "utf-8")
+    code = f"""
+from pathlib import Path
+from headct.zoo.huggingface import huggingface_readme
+from headct.zoo.needed_modules import needed_modules
+needed_modules(Path({str(tmp_path)!r}), Path({str(ROOT / "tools")!r}))
+print(ascii(huggingface_readme(Path({str(tmp_path)!r}), "x")[-10:]))
+"""
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **ascii_alone}, capture_output=True, text=True
+    )
+    assert ascii("0.5 \u00b1 0.1\n") in run.stdout, run.stderr
 
 
 def test_only_what_is_named_is_needed(tmp_path):
