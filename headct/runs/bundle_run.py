@@ -220,9 +220,9 @@ class BundleRun:
         with log.open("w") as stream:
             code = run_on_leash(command, self.folder, self.bundle, environment, stream, unwanted)
         if code:
+            said = last_error(log.read_text("utf-8", "replace"))  # a library in C may print any bytes
             raise InputError(
-                f"{self.name}: expected {run_id} to succeed, found exit code {code} and "
-                f"{last_error(log.read_text())!r} ({log})"
+                f"{self.name}: expected {run_id} to succeed, found exit code {code} and {said!r} ({log})"
             )
 
 

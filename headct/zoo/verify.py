@@ -117,7 +117,7 @@ def _running_checks(root: Path, overrides: Mapping[str, Any], temporary: Path) -
     results.touch()
     script = Path(__file__).with_name("verify_running.py")
     command = [sys.executable, str(script), str(root), str(results), json.dumps(dict(overrides))]
-    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, errors="replace")
     for line in results.read_text("utf-8").splitlines():
         yield Result(**json.loads(line))
     if run.returncode:
