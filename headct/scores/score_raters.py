@@ -43,7 +43,8 @@ def score_raters(
 
     Args:
         pred: CASE.nii.gz, or CASE/ with several predictions, which are scored as a set.
-        truth: folder CASE/label_annot_RATER.nii.gz, or a datalist whose entries have `raters`.
+        truth: folder CASE/label_annot_RATER.nii.gz, or a datalist whose entries have `raters` (and
+            `case`, else the name of the image).
         out: folder for per_case.csv, summary.json and summary.md; None writes nothing.
         allow_missing: score the cases that both have.
         classes: names of class values to score besides any hemorrhage; default: the five types, where the
@@ -107,7 +108,10 @@ def _raters(path: Path) -> dict[str, dict[str, Path]]:
                 own = item.get("raters") if isinstance(item, dict) else None
                 if isinstance(own, list) and own and all(isinstance(file, str) for file in own):
                     files = {str(k): absolute(path.parent / file) for k, file in enumerate(own)}
-                    found[str(item.get("case"))] = files
+                    case = str(item.get("case") or case_name(str(item.get("image"))))
+                    if case in found:
+                        raise InputError(f"{path}: expected each case once, found {case!r} again")
+                    found[case] = files
     if not found:
         raise InputError(
             f"{path}: expected CASE/label_annot_RATER.nii.gz, or a datalist whose entries have `raters`, "

@@ -52,6 +52,18 @@ def save(path: Path, *columns: int) -> None:
     nib.save(nib.Nifti1Image(array, AFFINE), path)
 
 
+def test_cases_of_a_datalist_are_named_by_their_images(tmp_path):
+    for case in "ab":
+        save(tmp_path / "pred" / f"{case}.nii.gz", 1)
+        save(tmp_path / "truth" / f"{case}.nii.gz", 1)
+    items = [{"image": f"{case}.nii.gz", "raters": [f"truth/{case}.nii.gz"]} for case in "ab"]
+    (tmp_path / "d.json").write_text(json.dumps({"training": items}))
+    assert score(tmp_path / "pred", tmp_path / "d.json", rules="mbhseg2025")["n"] == 2
+    (tmp_path / "d.json").write_text(json.dumps({"training": items, "testing": items[:1]}))
+    with pytest.raises(InputError, match=r"d.json: expected each case once, found 'a' again"):
+        score(tmp_path / "pred", tmp_path / "d.json", rules="mbhseg2025", allow_missing=True)
+
+
 def test_a_case_that_lacks_a_type_counts_for_it_too(tmp_path):
     """EDH alone (1) and missed, beside EDH and SDH, both found: mean Dice of EDH a half."""
     for case, truth, pred in (("a", (1, 1), (0, 0)), ("b", (1, 5), (1, 5))):
