@@ -42,6 +42,7 @@ def app(tmp_path_factory) -> Path:
         (root / "monaibundle" / "model" / name).symlink_to(root / "bundles" / name)
     write_train_json(root / "bundles" / "se_unet3d", patches_per_case=64)  # not 3,000
     write_train_json(root / "bundles" / "gan_unet2d")
+    write_train_json(root / "bundles" / "dunet")
     # nothing is downloaded; and the encoder stays as it is, so that one can see where its weights come from
     pretrained = root / "bundles" / "unetpp_pretrained"
     weights = str(pretrained / "models" / "model.pt")
