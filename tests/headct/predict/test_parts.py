@@ -374,7 +374,7 @@ def test_small_lesions_against_the_skull_are_doubted():
 
 
 def test_a_folder_of_damaged_images_is_named_beside_others(tmp_path):
-    """One line for each folder; what is no image, and what lies beside a volume, is left out."""
+    """One line for each folder; what is not called an image is left out beside a volume."""
     report = pydicom.Dataset()
     report.SOPClassUID, report.SOPInstanceUID = pydicom.uid.EnhancedSRStorage, "1.2.3"
     report.file_meta = pydicom.dataset.FileMetaDataset()
@@ -387,6 +387,12 @@ def test_a_folder_of_damaged_images_is_named_beside_others(tmp_path):
     scan, lost = find_sources(tmp_path)
     assert (scan.name, scan.fault) == ("scan", "")
     assert lost.fault == f"{tmp_path}/lost/1.dcm: expected a DICOM image, found a file of text"
+    (tmp_path / "good" / "1.dcm").write_bytes(b"damaged")
+    (tmp_path / "notes" / "b.nii.gz").write_bytes(b"damaged")
+    (tmp_path / "notes" / "1").symlink_to(tmp_path / "nowhere")
+    ends = ("good/1.dcm: expected a DICOM image, found a file of text", lost.fault, "found a link to nothing")
+    faults = sorted(source.fault for source in find_sources(tmp_path) if source.fault)
+    assert [fault.endswith(end) for fault, end in zip(faults, ends, strict=True)] == [True] * 3
     assert "lost" not in lost.name
 
 
