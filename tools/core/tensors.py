@@ -122,15 +122,14 @@ def voxel_ml(affine: Tensor | np.ndarray) -> float:
         affine: voxel to world in mm, (4, 4).
     """
     x, y, z = np.asarray(affine, dtype=np.float64)[:3, :3].T
-    return (
-        abs(float(np.dot(x, np.cross(y, z)))) / 1000
-    )  # exact without a shear, other than a determinant by LU
+    # exact without a shear, other than a determinant by LU
+    return abs(float(np.dot(x, np.cross(y, z)))) / 1000
 
 
 def upright_spacing(affine: Tensor | np.ndarray) -> tuple[float, float, float]:
     """Pixel size and distance of slices in mm, which a tilted gantry makes less than that of voxels."""
-    x, y, z = voxel_spacing(torch.as_tensor(affine))
-    return (x, y, z) if 0 in (x, y) else (x, y, voxel_ml(affine) * 1000 / (x * y))
+    x, y, _ = voxel_spacing(torch.as_tensor(affine))
+    return x, y, voxel_ml(affine) * 1000 / (x * y)
 
 
 def bounding_box(mask: Tensor, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice] | None:

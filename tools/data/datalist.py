@@ -141,8 +141,8 @@ def inference_cases(path: str | Path) -> list[Item]:
     path = Path(path)
     found = find_volume_files(path)
     if found:
-        others = sorted(input_files(path)) if path.is_dir() else []
-        dicom = next((file for file in others if file not in found and is_dicom(file)), None)
+        others = (file for file in input_files(path) if not is_volume(file)) if path.is_dir() else ()
+        dicom = next(filter(is_dicom, others), None)
         if dicom is not None:
             raise InputError(f"{path}: expected volumes or DICOM series, found both: {found[0]} and {dicom}")
         return named(found, path if path.is_dir() else path.parent)
